@@ -1,0 +1,1 @@
+"""What makes tokens: a protocol, and the engines that keep it."""

@@ -1,0 +1,1 @@
+"""The child process: everything that touches llama.cpp."""

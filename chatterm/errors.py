@@ -1,0 +1,161 @@
+"""What can go wrong, phrased for the person at the keyboard.
+
+Every error says what happened and what it means (`str(error)`) and what to do about it (`remedy`).
+This module knows nobody: rooms translate foreign exceptions into these at their own edge.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ChattermError(Exception):
+    """Something that chatterm expected might fail; anything else is a programming error."""
+
+    title: ClassVar[str] = "Something went wrong"
+    """A headline of two to five words."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """The message and the remedy as one paragraph."""
+        return f"{self.message} {self.remedy}".strip()
+
+
+class SettingsError(ChattermError):
+    """The settings file, or a value in it, cannot be used."""
+
+    title = "Settings not used"
+
+
+class ThemeError(ChattermError):
+    """A theme file cannot be used; names the file, the key and the reason."""
+
+    title = "Theme not used"
+
+
+class EngineError(ChattermError):
+    """The engine could not do what it was asked."""
+
+    title = "The model could not answer"
+
+
+class LibraryMissing(EngineError):
+    """llama.cpp's Python package cannot be imported, or is not the version that was checked."""
+
+    title = "llama.cpp is not usable"
+
+
+class ModelNotFound(EngineError):
+    """There is no model file where one was expected, or no model was chosen."""
+
+    title = "No such model"
+
+
+class ModelUnreadable(EngineError):
+    """The file is there, but llama.cpp cannot load it: damaged, unknown architecture, not a GGUF."""
+
+    title = "The model cannot be loaded"
+
+
+class OutOfMemory(EngineError):
+    """The model or its context window does not fit into the memory that is free."""
+
+    title = "Not enough memory"
+
+
+class PromptTooLong(EngineError):
+    """The system prompt and the last question alone are longer than the context window."""
+
+    title = "The message is too long"
+
+
+class TemplateError(EngineError):
+    """The chat template failed in a way that no fallback could mend."""
+
+    title = "The chat template failed"
+
+
+class LoadCancelled(EngineError):
+    """Loading was stopped by the user; nothing is loaded now."""
+
+    title = "Loading stopped"
+
+
+class WorkerDied(EngineError):
+    """The process that runs llama.cpp ended unexpectedly; the next request starts it again."""
+
+    title = "The model's process stopped"
+
+
+class StoreError(ChattermError):
+    """The conversations cannot be read or saved."""
+
+    title = "Conversations cannot be saved"
+
+
+class StoreLocked(StoreError):
+    """Another program kept the database locked for longer than the time-out."""
+
+
+class StoreReadOnly(StoreError):
+    """The database or its folder cannot be written."""
+
+
+class StoreFull(StoreError):
+    """The disk that holds the database is full."""
+
+
+class StoreDamaged(StoreError):
+    """The file is not a database, is damaged, or was written by a newer chatterm."""
+
+
+class NotFound(StoreError):
+    """There is no such conversation or turn."""
+
+    title = "Not found"
+
+
+class HubError(ChattermError):
+    """The Hugging Face Hub could not be asked, or what it sent cannot be used."""
+
+    title = "The Hub could not help"
+
+
+class RepoNotFound(HubError):
+    """No repository, revision or file of that name, or it is private and no token was sent."""
+
+    title = "Not on the Hub"
+
+
+class GatedRepo(HubError):
+    """The repository asks for an accepted licence and a token."""
+
+    title = "A licence must be accepted"
+
+
+class NoNetwork(HubError):
+    """The Hub cannot be reached, or offline mode is set."""
+
+    title = "The Hub cannot be reached"
+
+
+class HubBusy(HubError):
+    """The Hub answered 429 or 5xx even after waiting."""
+
+    title = "The Hub is busy"
+
+
+class HashMismatch(HubError):
+    """A downloaded file is not the one that the Hub announced; it was set aside."""
+
+    title = "The download is damaged"
+
+
+class DiskFull(HubError):
+    """There is not enough free space for the file."""
+
+    title = "Not enough disk space"

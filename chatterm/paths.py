@@ -1,0 +1,67 @@
+"""Where config, data, cache and logs live on this machine.
+
+Every folder follows the platform's rules (platformdirs) and can be moved with one variable, which
+is what tests do. Nothing is created here until `ensure` is called.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def _folder(variable: str, kind: str) -> Path:
+    """The folder named by an environment variable, or the platform's own."""
+    if chosen := os.environ.get(variable):
+        return Path(chosen).expanduser()
+    import platformdirs  # late: the variables spare it
+
+    return Path(getattr(platformdirs, f"user_{kind}_dir")("chatterm", appauthor=False))
+
+
+def config_folder() -> Path:
+    """Settings, keys and the user's own themes; `CHATTERM_CONFIG_HOME` moves it."""
+    return _folder("CHATTERM_CONFIG_HOME", "config")
+
+
+def data_folder() -> Path:
+    """The conversations; `CHATTERM_DATA_HOME` moves it."""
+    return _folder("CHATTERM_DATA_HOME", "data")
+
+
+def log_folder() -> Path:
+    """Log files; `CHATTERM_LOG_HOME` moves it."""
+    return _folder("CHATTERM_LOG_HOME", "log")
+
+
+def settings_file() -> Path:
+    """The user's settings, TOML."""
+    return config_folder() / "settings.toml"
+
+
+def user_themes_folder() -> Path:
+    """Themes of the user's own, one TOML file each."""
+    return config_folder() / "themes"
+
+
+def store_file() -> Path:
+    """The SQLite database of conversations."""
+    return data_folder() / "conversations.db"
+
+
+def engine_log_file() -> Path:
+    """What llama.cpp and the worker process print."""
+    return log_folder() / "engine.log"
+
+
+def shipped_themes_folder() -> Path:
+    """Themes that come with chatterm: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).parent
+    inside = package / "themes"
+    return inside if inside.is_dir() else package.parent / "themes"
+
+
+def ensure(folder: Path) -> Path:
+    """The same folder, made if it was not there, readable by its owner alone."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,384 @@
+"""Settings: one declaration gives the file, the form, the command line's flags and the defaults.
+
+Each record below is a section of the user's `settings.toml`; each field carries its bounds, title
+and help, from which the settings panel is built in one loop (`fields_of`). What the app remembers
+by itself (window state, last conversation) is not here but in the store.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+
+from chatterm.errors import SettingsError
+
+TemplateValue = bool | int | float | str
+Stage = Literal["penalties", "top_k", "typical", "top_p", "min_p", "temperature"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
+AUTOMATIC_CTX = 8192
+"""The largest context window that is chosen without being asked for, tokens."""
+
+
+def _about(title: str, help: str, step: float | None = None, zero: str = "", **bounds: Any) -> Meta:
+    """Bounds, title and help of a field; `zero` says what its special value means."""
+    return Meta(title=title, description=help, extra={"step": step, "special": zero}, **bounds)
+
+
+class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a token is drawn from the model's distribution. Counts from the next reply on."""
+
+    temperature: Annotated[
+        float,
+        _about(
+            "Temperature",
+            "Low is predictable, high is creative, too high is incoherent. At 0 the likeliest token is always taken.",
+            0.05,
+            ge=0.0,
+            le=3.0,
+        ),
+    ] = 0.8
+    top_k: Annotated[
+        int, _about("Top-k", "Only the k likeliest tokens may be drawn. 0 leaves all in.", 1, "all", ge=0, le=1000)
+    ] = 40
+    top_p: Annotated[
+        float,
+        _about(
+            "Top-p",
+            "Only the likeliest tokens that together reach this probability. 1 leaves all in.",
+            0.01,
+            ge=0.0,
+            le=1.0,
+        ),
+    ] = 0.95
+    min_p: Annotated[
+        float,
+        _about(
+            "Min-p",
+            "Drops tokens that are less likely than this share of the likeliest one. 0 drops none.",
+            0.01,
+            ge=0.0,
+            le=1.0,
+        ),
+    ] = 0.05
+    typical_p: Annotated[
+        float,
+        _about("Typical-p", "Keeps tokens that are about as surprising as usual. 1 keeps all.", 0.01, ge=0.0, le=1.0),
+    ] = 1.0
+    repeat_penalty: Annotated[
+        float,
+        _about(
+            "Repeat penalty",
+            "Makes tokens that were just used less likely. 1 is off; above 1.3 text suffers.",
+            0.05,
+            ge=0.5,
+            le=2.0,
+        ),
+    ] = 1.0
+    repeat_last_n: Annotated[
+        int, _about("Penalty window", "How many of the last tokens the penalties look at. 0 is off.", 16, ge=0, le=8192)
+    ] = 64
+    frequency_penalty: Annotated[
+        float,
+        _about("Frequency penalty", "Makes a token less likely each time it was used. 0 is off.", 0.1, ge=-2.0, le=2.0),
+    ] = 0.0
+    presence_penalty: Annotated[
+        float,
+        _about(
+            "Presence penalty", "Makes a token less likely once it was used at all. 0 is off.", 0.1, ge=-2.0, le=2.0
+        ),
+    ] = 0.0
+    seed: Annotated[
+        int,
+        _about(
+            "Seed",
+            "The same seed and settings draw the same tokens. -1 takes a new one for each reply.",
+            1,
+            "random",
+            ge=-1,
+            le=2**32 - 2,
+        ),
+    ] = -1
+    max_tokens: Annotated[
+        int,
+        _about(
+            "Longest reply", "Stops after so many tokens. 0 lets the model decide.", 64, "no limit", ge=0, le=1_000_000
+        ),
+    ] = 0
+    stop: Annotated[
+        tuple[Annotated[str, Meta(min_length=1)], ...],
+        _about("Stop strings", "The reply ends before any of these texts."),
+    ] = ()
+    order: Annotated[
+        tuple[Stage, ...],
+        _about("Order of stages", "In which order the stages cut the distribution; one left out is off."),
+    ] = STAGES
+
+
+class LoadOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a model is loaded. A change counts when it is loaded again."""
+
+    n_ctx: Annotated[
+        int,
+        _about(
+            "Context window",
+            "How many tokens the model can look back on; more takes more memory. 0 is as much as fits, at most 8,192.",
+            1024,
+            "automatic",
+            ge=0,
+            le=2**24,
+        ),
+    ] = 0
+    n_threads: Annotated[
+        int,
+        _about(
+            "Threads",
+            "Processor cores to compute on. 0 measures what is quickest while it writes.",
+            1,
+            "automatic",
+            ge=0,
+            le=512,
+        ),
+    ] = 0
+    n_gpu_layers: Annotated[
+        int,
+        _about("GPU layers", "How many layers go to the GPU, if there is one. -1 is all.", 1, "all", ge=-1, le=1000),
+    ] = -1
+    n_batch: Annotated[int, _about("Batch", "How many prompt tokens are read at once.", 64, ge=1, le=8192)] = 512
+    flash_attention: Annotated[
+        Literal["auto", "on", "off"],
+        _about("Flash attention", "Computes attention with less memory, where the model allows it."),
+    ] = "auto"
+    cache_type_k: Annotated[
+        CacheType, _about("KV cache, keys", "Smaller types let a longer context fit, at some loss.")
+    ] = "f16"
+    cache_type_v: Annotated[
+        CacheType,
+        _about("KV cache, values", "Smaller types let a longer context fit; other than f16 needs flash attention."),
+    ] = "f16"
+    mmap: Annotated[
+        bool,
+        _about("Map the file", "Read weights from the file as they are needed, instead of copying all of them first."),
+    ] = True
+
+
+class ChatSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a conversation starts with."""
+
+    model: Annotated[str, _about("Model", "The GGUF file that answers.")] = ""
+    system_prompt: Annotated[str, _about("System prompt", "What the model is told before the conversation begins.")] = (
+        ""
+    )
+    template_variables: Annotated[
+        dict[str, TemplateValue],
+        _about("Template variables", "Given to the model's chat template, such as enable_thinking = false."),
+    ] = {}
+
+
+class LookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the app looks."""
+
+    theme: Annotated[str, _about("Theme", "Empty follows the terminal: dark or light as its background is.")] = ""
+
+
+class ModelsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where models are looked for besides the Hugging Face cache."""
+
+    folders: Annotated[tuple[str, ...], _about("Model folders", "GGUF files in these folders are offered, too.")] = ()
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that the user can choose; each field is a section of the file."""
+
+    chat: ChatSettings = ChatSettings()
+    sampling: Sampling = Sampling()
+    load: LoadOptions = LoadOptions()
+    look: LookSettings = LookSettings()
+    models: ModelsSettings = ModelsSettings()
+    keys: dict[str, str] = {}
+    """Keys of one's own: action = "key" (or "key,key"), as the help page names the actions."""
+
+    def merged(self, changes: Mapping[str, Any]) -> Settings:
+        """These settings with some values changed, checked.
+
+        Args:
+            changes: Shaped like the file, only what differs: `{"sampling": {"temperature": 0.2}}`.
+
+        Raises:
+            SettingsError: a value is out of its bounds or unknown; names the key.
+        """
+        merged = _merge(msgspec.to_builtins(self), changes)
+        try:
+            return msgspec.convert(merged, Settings)
+        except msgspec.ValidationError as error:
+            raise SettingsError(*_explain(error)) from error
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One setting, as a form or a command line needs it."""
+
+    section: str
+    name: str
+    title: str
+    help: str
+    kind: Literal["number", "integer", "switch", "choice", "text", "list", "table"]
+    default: Any
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    choices: tuple[str, ...] = ()
+    special: str = ""
+    """What the value at the lower bound means, where it is not a number: "automatic", "random"."""
+
+
+def fields_of(section: str) -> tuple[Field, ...]:
+    """The fields of a section of `Settings`, in their order.
+
+    Example: fields_of("sampling")[0].name -> "temperature"
+    """
+    from msgspec import inspect  # late: only forms and flags ask
+
+    record = {
+        "chat": ChatSettings,
+        "sampling": Sampling,
+        "load": LoadOptions,
+        "look": LookSettings,
+        "models": ModelsSettings,
+    }[section]
+    described = inspect.type_info(record)
+    assert isinstance(described, inspect.StructType)
+    return tuple(_field(section, field, inspect) for field in described.fields)
+
+
+def _field(section: str, field: Any, inspect: Any) -> Field:
+    """A form field from what msgspec knows about a record's field."""
+    meta, kind = field.type, field.type
+    extra: dict[str, Any] = {}
+    json_schema: dict[str, Any] = {}
+    if isinstance(meta, inspect.Metadata):
+        extra, json_schema, kind = meta.extra or {}, meta.extra_json_schema or {}, meta.type
+    name: Any = {
+        inspect.FloatType: "number",
+        inspect.IntType: "integer",
+        inspect.BoolType: "switch",
+        inspect.LiteralType: "choice",
+        inspect.StrType: "text",
+        inspect.DictType: "table",
+    }.get(type(kind), "list")
+    return Field(
+        section=section,
+        name=field.name,
+        title=json_schema.get("title", field.name),
+        help=json_schema.get("description", ""),
+        kind=name,
+        default=field.default,
+        minimum=getattr(kind, "ge", None),
+        maximum=getattr(kind, "le", None),
+        step=extra.get("step"),
+        choices=tuple(kind.values) if name == "choice" else (),
+        special=extra.get("special", ""),
+    )
+
+
+def check(field: Field, value: Any) -> str:
+    """Why a value cannot stand in a field, as a sentence; empty when it can."""
+    try:
+        Settings().merged({field.section: {field.name: value}})
+    except SettingsError as error:
+        return error.message.split(": ", 1)[-1]
+    return ""
+
+
+def load(path: Path) -> Settings:
+    """The settings in a file; the defaults when there is none.
+
+    Raises:
+        SettingsError: the file cannot be read or used. It is left as it is.
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}.", "The defaults are used until it can.") from error
+    try:
+        return msgspec.convert(tomllib.loads(content), Settings)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            f"{path} is not valid TOML: {error}.", "The defaults are used; mend the file, it was not changed."
+        ) from error
+    except msgspec.ValidationError as error:
+        what, _ = _explain(error)
+        raise SettingsError(f"{path}: {what}", "The defaults are used; mend the file, it was not changed.") from error
+
+
+def save(path: Path, changes: Mapping[str, Any]) -> Settings:
+    """Write changed values into the user's file, keeping its comments and order.
+
+    Args:
+        changes: Shaped like the file. A value equal to its default is taken out of the file.
+
+    Returns:
+        All settings as they are in the file now.
+
+    Raises:
+        SettingsError: a value is refused, or the file cannot be read or written; nothing was changed.
+    """
+    import tomlkit  # late: only saving needs it
+
+    settings = load(path).merged(changes)
+    document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
+    now, default = msgspec.to_builtins(settings), msgspec.to_builtins(Settings())
+    for section, values in changes.items():
+        for name in values:
+            value = now[section].get(name)
+            if value is None or value == default[section].get(name):
+                document.get(section, {}).pop(name, None)
+            else:
+                document.setdefault(section, tomlkit.table())[name] = value
+    try:
+        _replace(path, tomlkit.dumps(document))
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be written: {error}.", "The change counts until chatterm is closed."
+        ) from error
+    return settings
+
+
+def _replace(path: Path, content: str) -> None:
+    """Write a file so that a crash leaves the old one or the new one, never half of it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target = path.resolve()  # a settings file that is a link into someone's dotfiles stays one
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".new")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested tables, the second one over the first; free tables (keys, variables) are merged, too."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _explain(error: msgspec.ValidationError) -> tuple[str, str]:
+    """msgspec's message as ours: ("sampling.temperature: expected ...", what to do)."""
+    reason, _, where = str(error).partition(" - at ")
+    key = where.strip("`").removeprefix("$").removeprefix(".") or "settings"
+    return f"{key}: {reason[0].lower()}{reason[1:].rstrip('.')}.", "Choose a value inside the bounds."

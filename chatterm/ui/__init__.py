@@ -1,0 +1,1 @@
+"""All of Textual; nothing but `cli` imports it."""

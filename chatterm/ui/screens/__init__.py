@@ -1,0 +1,1 @@
+"""One screen a file: they join widgets with the rooms below."""

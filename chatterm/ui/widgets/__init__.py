@@ -1,0 +1,1 @@
+"""What is drawn, each right alone on a bare test app."""

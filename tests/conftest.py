@@ -1,0 +1,38 @@
+"""What all tests share: their own folders for config, data and cache, and the way to tests/support."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+SHARED = HERE.parent.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """No test reads or writes the user's own folders, or the network."""
+    for variable, name in {
+        "CHATTERM_CONFIG_HOME": "config",
+        "CHATTERM_DATA_HOME": "data",
+        "CHATTERM_LOG_HOME": "log",
+        "HF_HOME": "hf",
+    }.items():
+        monkeypatch.setenv(variable, str(tmp_path / name))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    yield tmp_path
+
+
+@pytest.fixture(scope="session")
+def stories() -> Path:
+    """A real trained model of 260 thousand parameters, where it is at hand."""
+    path = SHARED / "models" / "stories260K.gguf"
+    if not path.exists():
+        pytest.skip("the trained model lies outside the repository and is not here")
+    return path
