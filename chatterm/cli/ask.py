@@ -1,0 +1,229 @@
+"""`chatterm ask`: one answer on stdout, as a Unix tool gives it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import aclosing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chatterm.cli.flags import with_settings
+from chatterm.cli.terminal import fail, has_colour, is_terminal, plain, say
+from chatterm.conversation import Role
+from chatterm.engine.base import Engine, Prompt, PromptTurn
+from chatterm.errors import ChattermError
+from chatterm.events import (
+    Event,
+    Finished,
+    FinishReason,
+    Loaded,
+    Loading,
+    LoadStage,
+    Prefilling,
+    Prompted,
+    Token,
+    Trimmed,
+)
+from chatterm.settings import Settings
+
+INTERRUPTED = 130
+
+
+@with_settings("sampling", "load")
+def ask(
+    *,
+    question: Annotated[str | None, typer.Argument(help="What to ask; what is piped in is put below it.")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="A GGUF file, or part of a model's name.")] = None,
+    system: Annotated[str | None, typer.Option("--system", "-s", help="The system prompt.")] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Give the text to the model as it is, without a chat template.")
+    ] = False,
+    variable: Annotated[
+        list[str] | None,
+        typer.Option("--template-variable", help="For the chat template: NAME=VALUE, such as enable_thinking=false."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for each event.")] = False,
+    changes: dict[str, dict[str, Any]],
+) -> None:
+    """Answer one question on stdout and end.
+
+    Exit codes: 0 answered, 1 something failed (stderr says what and what to do), 2 wrong usage,
+    130 interrupted (what had arrived was printed).
+    """
+    from chatterm.cli.join import default_model, load_settings, make_engine
+
+    try:
+        settings = load_settings().merged(changes)
+        if variable:
+            settings = settings.merged({"chat": {"template_variables": dict(_variable(each) for each in variable)}})
+        prompt = _prompt(question, system if system is not None else settings.chat.system_prompt, raw, settings)
+        path = default_model(settings, model)
+        code = asyncio.run(_answer(make_engine(), path, prompt, settings, _Json() if json else _Text()))
+    except ChattermError as error:
+        raise fail(error) from error
+    except BrokenPipeError:
+        _forget_stdout()
+        code = 128 + signal.SIGPIPE
+    raise typer.Exit(code)
+
+
+def _variable(given: str) -> tuple[str, bool | int | float | str]:
+    """A template variable from NAME=VALUE, its value as TOML would read it, else as text."""
+    import tomllib
+
+    name, equals, value = given.partition("=")
+    if not equals or not name.strip():
+        raise typer.BadParameter(f"{given!r} is not NAME=VALUE", param_hint="--template-variable")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value
+    return name.strip(), parsed if isinstance(parsed, bool | int | float | str) else value
+
+
+def _prompt(question: str | None, system: str, raw: bool, settings: Settings) -> Prompt:
+    """What is asked, from the argument and what is piped in."""
+    piped = "" if is_terminal(sys.stdin) else _read_stdin()
+    if question is None and not piped and not raw:
+        raise typer.BadParameter("say what to ask, or pipe it in", param_hint="QUESTION")
+    if raw:
+        return Prompt(raw=(question or "") + piped)
+    text = "\n\n".join(part for part in (question, piped.strip("\n")) if part)
+    turns = (PromptTurn(Role.SYSTEM, system),) if system else ()
+    return Prompt((*turns, PromptTurn(Role.USER, text)), template_variables=settings.chat.template_variables)
+
+
+def _read_stdin() -> str:
+    """What is piped in; bytes that are no UTF-8 are replaced."""
+    if sys.stdin.closed:
+        return ""
+    return sys.stdin.buffer.read().decode("utf-8", "replace")
+
+
+async def _answer(engine: Engine, path: Path, prompt: Prompt, settings: Settings, out: _Text | _Json) -> int:
+    """Load, ask, print; the exit code."""
+    task = asyncio.current_task()
+    if task is None:  # pragma: no cover - asyncio.run always has one
+        raise RuntimeError("not inside a task")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        async with aclosing(engine.load(path, settings.load)) as loading:
+            async for event in loading:
+                out.show(event)
+        async with aclosing(engine.reply(prompt, settings.sampling)) as reply:
+            async for event in reply:
+                out.show(event)
+    except asyncio.CancelledError:
+        return INTERRUPTED
+    finally:
+        out.end()
+        await engine.close()
+    return 0
+
+
+class _Text:
+    """Prints the answer as text; progress and notes go to stderr when a person reads it."""
+
+    def __init__(self) -> None:
+        self.progress = is_terminal(sys.stderr)
+        self.clean = is_terminal(sys.stdout)
+        self.dim = has_colour(sys.stderr)
+        self.shown = ""
+        self.thinks = False
+
+    def show(self, event: Event) -> None:
+        """One event."""
+        match event:
+            case Token(reasoning=True):
+                self._think(event.text)
+            case Token():
+                self._write(event.text)
+            case Loading(stage=LoadStage.WEIGHTS):
+                self._progress(f"loading {event.fraction:.0%}")
+            case Loading():
+                self._progress("loading")
+            case Loaded() | Prompted():
+                notes = event.notes
+                if notes:
+                    self._progress("")
+                    for note in notes if self.progress else ():
+                        say(f"chatterm: {note}")
+            case Trimmed():
+                raise RuntimeError("one question alone has no turns to drop")
+            case Prefilling():
+                self._progress(f"reading the prompt {event.n_done}/{event.n_total}")
+            case Finished(reason=FinishReason.CONTEXT):
+                self.end()
+                say("chatterm: the context window is full; a larger --n-ctx lets the model go on.")
+            case _:
+                pass
+
+    def end(self) -> None:
+        """Leave the terminal tidy, also after an interruption."""
+        self._progress("")
+        self._leave_thought()
+        if self.clean and self.shown and not self.shown.endswith("\n"):
+            self._write("\n")
+        sys.stdout.flush()
+
+    def _write(self, text: str) -> None:
+        if not text:
+            return
+        self._progress("")
+        self._leave_thought()
+        sys.stdout.write(plain(text) if self.clean else text)
+        sys.stdout.flush()
+        self.shown = text
+
+    def _think(self, text: str) -> None:
+        """Thoughts are not the answer: a person sees them, a pipe does not get them."""
+        if not self.progress or not text:
+            return
+        self._progress("")
+        if self.dim and not self.thinks:
+            sys.stderr.write("\x1b[2m")
+        self.thinks = True
+        sys.stderr.write(plain(text))
+        sys.stderr.flush()
+
+    def _leave_thought(self) -> None:
+        if self.thinks:
+            sys.stderr.write("\x1b[0m\n\n" if self.dim else "\n\n")
+            sys.stderr.flush()
+            self.thinks = False
+
+    def _progress(self, text: str) -> None:
+        """One line on stderr that is written over, and taken away when the answer begins."""
+        if not self.progress or (not text and not self._has_progress):
+            return
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+        self._has_progress = bool(text)
+
+    _has_progress = False
+
+
+class _Json:
+    """Prints every event as a JSON object on its own line."""
+
+    def show(self, event: Event) -> None:
+        """One event."""
+        import msgspec
+
+        sys.stdout.write(msgspec.json.encode(event).decode() + "\n")
+        sys.stdout.flush()
+
+    def end(self) -> None:
+        """Nothing to tidy."""
+
+
+def _forget_stdout() -> None:
+    """The reader is gone: keep Python from complaining when it flushes at its end."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

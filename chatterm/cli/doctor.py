@@ -1,0 +1,188 @@
+"""`chatterm doctor`: what is here, what is wrong, and the command that mends it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from chatterm import __version__, paths
+from chatterm.cli.terminal import has_colour, plain
+from chatterm.engine.base import EngineReport
+from chatterm.errors import ChattermError
+from chatterm.settings import Settings
+
+GB = 1e9
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One line of the report."""
+
+    topic: str
+    text: str
+    is_problem: bool = False
+    remedy: str = ""
+
+
+def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False) -> None:
+    """Say what is installed, what is wrong, and how to mend it. Ends with 1 when something is wrong."""
+    found = []
+    for finding in examine():
+        found.append(finding)
+        if json:
+            sys.stdout.write(msgspec.json.encode(finding).decode() + "\n")
+        else:
+            _print(finding)
+        sys.stdout.flush()
+    raise typer.Exit(1 if any(finding.is_problem for finding in found) else 0)
+
+
+def examine() -> Iterator[Finding]:
+    """All findings, the quick ones first."""
+    yield Finding("chatterm", f"{__version__} on Python {platform.python_version()}, {platform.platform(terse=True)}")
+    yield from _packages()
+    chosen = Settings()
+    try:
+        from chatterm.cli.join import load_settings
+
+        chosen = load_settings()
+        yield Finding("settings", str(paths.settings_file()))
+    except ChattermError as error:
+        yield _problem("settings", error)
+    yield from _folders()
+    yield from _store()
+    yield from _memory()
+    yield from _terminal()
+    yield from _engine()
+    yield from _models(chosen)
+
+
+def _problem(topic: str, error: ChattermError) -> Finding:
+    return Finding(topic, error.message, True, error.remedy)
+
+
+def _packages() -> Iterator[Finding]:
+    names = ("textual", "llama-cpp-python", "huggingface-hub")
+    found = []
+    for name in names:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            yield Finding("packages", f"{name} is not installed.", True, f"python -m pip install {name}")
+    yield Finding("packages", ", ".join(found))
+
+
+def _folders() -> Iterator[Finding]:
+    for topic, folder in {
+        "conversations": paths.data_folder(),
+        "configuration": paths.config_folder(),
+        "logs": paths.log_folder(),
+    }.items():
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        if not os.access(there, os.W_OK):
+            yield Finding(topic, f"{folder} cannot be written.", True, f"chmod u+w '{there}'")
+        else:
+            yield Finding(topic, f"{folder}, {shutil.disk_usage(there).free / GB:.1f} GB free")
+
+
+def _store() -> Iterator[Finding]:
+    if not paths.store_file().exists():
+        yield Finding("conversations", "none saved yet")
+        return
+    from chatterm.cli.join import open_store
+
+    async def count() -> int:
+        store = await open_store()
+        try:
+            return len(await store.conversations(limit=100_000))
+        finally:
+            await store.close()
+
+    try:
+        yield Finding("conversations", f"{asyncio.run(count())} saved")
+    except ChattermError as error:
+        yield _problem("conversations", error)
+
+
+def _memory() -> Iterator[Finding]:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    yield Finding("memory", f"{memory.available / GB:.1f} GB of {memory.total / GB:.1f} GB free")
+    yield Finding("processor", f"{cores} physical cores")
+
+
+def _terminal() -> Iterator[Finding]:
+    if not sys.stdout.isatty():
+        return
+    width, height = shutil.get_terminal_size()
+    colours = "24-bit colours" if os.environ.get("COLORTERM") in {"truecolor", "24bit"} else "colours as TERM tells"
+    text = f"{os.environ.get('TERM', 'unknown')}, {width}x{height}, {colours}"
+    if width < 60 or height < 16:
+        yield Finding("terminal", f"{text}: that is small.", True, "Enlarge the window to 80x24 or more.")
+    else:
+        yield Finding("terminal", text)
+
+
+def _engine() -> Iterator[Finding]:
+    from chatterm.cli.join import make_engine
+
+    async def ask() -> EngineReport:
+        engine = make_engine()
+        try:
+            return await engine.report()
+        finally:
+            await engine.close()
+
+    try:
+        report = asyncio.run(ask())
+    except ChattermError as error:
+        yield _problem("llama.cpp", error)
+        return
+    if report.library_version:
+        yield Finding("llama.cpp", f"{report.library_version}: {report.system_info}".rstrip(": "))
+    for device in report.devices:
+        yield Finding(
+            "device",
+            f"{device.kind} {device.name}: {device.description}, "
+            f"{device.free_bytes / GB:.1f} GB of {device.total_bytes / GB:.1f} GB free",
+        )
+    if report.library_version and not report.can_offload:
+        yield Finding("GPU", "this build of llama.cpp computes on the processor only")
+    for problem in report.problems:
+        message, _, remedy = problem.partition("\n")
+        yield Finding("llama.cpp", message, True, remedy)
+
+
+def _models(chosen: Settings) -> Iterator[Finding]:
+    from chatterm.cli.join import HOW_TO_GET_ONE, make_library
+
+    for folder in chosen.models.folders:
+        if not Path(folder).expanduser().is_dir():
+            yield Finding("models", f"{folder} is no folder.", True, "Correct models.folders in the settings.")
+    models = make_library(chosen).local_models()
+    if not models:
+        yield Finding("models", f"none on this machine. {HOW_TO_GET_ONE}")
+    else:
+        size = sum(model.size_bytes for model in models) / GB
+        yield Finding("models", f"{len(models)} on this machine, {size:.1f} GB")
+
+
+def _print(finding: Finding) -> None:
+    """A line with a mark; the remedy below a problem."""
+    mark = "✗" if finding.is_problem else "✓"
+    if has_colour(sys.stdout):
+        mark = f"\x1b[3{'1' if finding.is_problem else '2'}m{mark}\x1b[0m"
+    sys.stdout.write(f"{mark} {finding.topic:<14} {plain(finding.text)}\n")
+    if finding.remedy:
+        sys.stdout.write(f"  {'':<14} {plain(finding.remedy)}\n")

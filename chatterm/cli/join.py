@@ -1,0 +1,71 @@
+"""Where the rooms are joined: which store, which engine, which model a command works with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chatterm import paths, settings
+from chatterm.errors import ModelNotFound
+
+if TYPE_CHECKING:
+    from chatterm.engine.base import Engine
+    from chatterm.library import Library
+    from chatterm.settings import Settings
+    from chatterm.store import Store
+
+LAST_MODEL = "last model"
+"""The store's memory of the model that answered last."""
+
+HOW_TO_GET_ONE = "Fetch one with `chatterm models pull REPO`, or name a file with --model FILE."
+
+
+def load_settings() -> Settings:
+    """The user's settings.
+
+    Raises:
+        SettingsError: the file cannot be used.
+    """
+    return settings.load(paths.settings_file())
+
+
+async def open_store() -> Store:
+    """The user's conversations."""
+    from chatterm.store import Store
+
+    return await Store.open(paths.store_file())
+
+
+def make_engine() -> Engine:
+    """The engine that runs llama.cpp on this machine; its worker starts when it is first needed."""
+    from chatterm.engine.local import LocalEngine
+
+    return LocalEngine()
+
+
+def make_library(chosen: Settings) -> Library:
+    """The models that are on this machine."""
+    from chatterm.library import Library
+
+    return Library(chosen)
+
+
+def default_model(chosen: Settings, named: str | None) -> Path:
+    """The model a command uses: the one that was named, else the one in the settings, else the only one.
+
+    Raises:
+        ModelNotFound: there is none, or more than one to choose from.
+    """
+    library = make_library(chosen)
+    if name := named or chosen.chat.model:
+        return library.find(name)
+    models = library.local_models()
+    if len(models) == 1:
+        return models[0].path
+    if not models:
+        raise ModelNotFound("There is no model on this machine yet.", HOW_TO_GET_ONE)
+    names = ", ".join(sorted(model.path.name for model in models)[:5])
+    raise ModelNotFound(
+        f"There are {len(models)} models on this machine ({names}{', ...' if len(models) > 5 else ''}).",
+        "Say which one with --model NAME, or choose one for good in the app's settings.",
+    )
