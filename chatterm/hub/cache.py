@@ -1,0 +1,111 @@
+"""The Hugging Face cache on this disk: where it is, how it is laid out, which models lie in it.
+
+All of it by walking folders, without huggingface_hub: a model picker wants its list in milliseconds.
+The layout is `models--owner--name/{blobs/<etag>, refs/<revision>, snapshots/<commit>/<file> -> blob}`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from chatterm.hub import names
+
+_MAX_DEPTH = 6
+"""Folders inside a snapshot that are looked into."""
+
+
+def home() -> Path:
+    """Where Hugging Face tools keep cache and token; `HF_HOME` moves it."""
+    if chosen := os.environ.get("HF_HOME"):
+        return _expanded(chosen)
+    return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+
+
+def folder() -> Path:
+    """The cache itself; `HF_HUB_CACHE` moves it."""
+    chosen = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    return _expanded(chosen) if chosen else home() / "hub"
+
+
+def _expanded(path: str) -> Path:
+    """A path with `~` and variables filled in, as huggingface_hub does."""
+    return Path(os.path.expandvars(path)).expanduser()
+
+
+def repo_folder(repo: str) -> Path:
+    """The folder of a model repository, whether or not it is there."""
+    return folder() / f"models--{repo.replace('/', '--')}"
+
+
+def models() -> Iterator[tuple[str, str, Path]]:
+    """Each GGUF file that is whole and can be read, once: (repository, path inside it, path on disk).
+
+    Where several revisions have a file of the same name, the one of `main` comes, else the newest.
+    """
+    for root in _subfolders(folder()):
+        if not root.name.startswith("models--"):
+            continue
+        repo = root.name.removeprefix("models--").replace("--", "/", 1)
+        seen: set[str] = set()
+        for snapshot in snapshots(root):
+            for inside in _ggufs(snapshot, _MAX_DEPTH):
+                if inside not in seen:
+                    seen.add(inside)
+                    yield repo, inside, snapshot / inside
+
+
+def snapshots(root: Path) -> list[Path]:
+    """The snapshot folders of a repository, that of `main` first, then the newest."""
+    try:
+        main = (root / "refs" / "main").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        main = ""
+    return sorted(_subfolders(root / "snapshots"), key=lambda path: (path.name == main, _changed(path)), reverse=True)
+
+
+def hash_of(path: Path) -> str:
+    """`sha256:...` of a file in the cache, from the name of the blob that it links to; empty when unknown."""
+    try:
+        blob = PurePosixPath(path.readlink()).name
+    except OSError:
+        return ""
+    return f"sha256:{blob}" if len(blob) == 64 and set(blob) <= set("0123456789abcdef") else ""
+
+
+def _ggufs(top: Path, depth: int, inside: str = "") -> Iterator[str]:
+    """Paths of GGUF files below a folder, relative to it, with `/` between."""
+    try:
+        entries = sorted(os.scandir(top), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        if names.is_model(entry.name):
+            yield inside + entry.name
+        elif depth and _is_folder(entry):
+            yield from _ggufs(top / entry.name, depth - 1, f"{inside}{entry.name}/")
+
+
+def _subfolders(top: Path) -> list[Path]:
+    """The folders in a folder; none when it cannot be read."""
+    try:
+        return [Path(entry.path) for entry in os.scandir(top) if _is_folder(entry)]
+    except OSError:
+        return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder itself, not a link to one."""
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _changed(path: Path) -> float:
+    """When a folder was last changed, as a time stamp; 0 when it cannot be told."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,78 @@
+"""What the names of GGUF files say: quantization, parts of a split file, what is no model at all.
+
+Knows no disk and no network; only how people name these files.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+_QUANTIZATION = re.compile(
+    r"(?:^|[-_. ])"
+    r"((?:UD-)?(?:IQ[1-4]_(?:XXS|XS|NL|XL|S|M)|Q[2-8]_(?:K(?:_(?:XXL|XL|L|M|S|XS))?|[01](?:_\d_\d)?)"
+    r"|TQ[12]_0|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32))"
+    r"(?=[-_. ]|$)",
+    re.IGNORECASE,
+)
+_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.gguf)", re.IGNORECASE)
+
+
+class Part(NamedTuple):
+    """One part of a model that was split over several files."""
+
+    stem: str
+    """The path without the numbering."""
+    number: int
+    n_parts: int
+
+
+def quantization(name: str) -> str:
+    """The quantization that a file name tells, in capitals; empty when it tells none.
+
+    Example: "Qwen3-0.6B-q4_k_m.gguf" -> "Q4_K_M"
+    """
+    found = _QUANTIZATION.findall(name)
+    return found[-1].upper().replace("FP", "F") if found else ""
+
+
+def part(name: str) -> Part | None:
+    """Which part of a split model a file is; None for a file that is whole.
+
+    Example: "m-00001-of-00003.gguf" -> ("m", 1, 3)
+    """
+    match = _PART.fullmatch(name)
+    if not match or not 1 <= int(match["number"]) <= int(match["count"]):
+        return None
+    return Part(match["stem"], int(match["number"]), int(match["count"]))
+
+
+def parts(name: str) -> tuple[str, ...]:
+    """The names of all parts of a split model, in order, from the name of any of them; else the name alone."""
+    split = part(name)
+    if not split:
+        return (name,)
+    suffix = name[-len(".gguf") :]
+    return tuple(f"{split.stem}-{number:05}-of-{split.n_parts:05}{suffix}" for number in range(1, split.n_parts + 1))
+
+
+def is_model(name: str) -> bool:
+    """Whether a file can be chatted with, by its name: no projectors for pictures, no calibration data."""
+    base = name.rsplit("/", 1)[-1].lower()
+    return base.endswith(".gguf") and "mmproj" not in base and "imatrix" not in base
+
+
+def title(name: str) -> str:
+    """A model's name as people say it: the file's, without folder, numbering and ending.
+
+    Example: "q4/Llama-3-00001-of-00002.gguf" -> "Llama-3"
+    """
+    base = name.rsplit("/", 1)[-1]
+    split = part(base)
+    return split.stem if split else base.removesuffix(".gguf").removesuffix(".GGUF")
+
+
+def printable(text: str) -> str:
+    """Text of unknown origin without what would steer a terminal: control, format and private characters."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in text)

@@ -1,0 +1,209 @@
+"""Which models are on this machine, and how to name, fetch and remove one.
+
+Looks into the Hugging Face cache and into the folders that the settings name. It reads names and
+sizes, never weights; what a model can do only the engine knows. Nothing here imports
+huggingface_hub before something is fetched.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from chatterm.errors import ModelNotFound
+from chatterm.hub import cache, names
+from chatterm.settings import Settings
+
+_MAX_DEPTH = 5
+"""Folders inside a named folder that are looked into."""
+_MAX_ENTRIES = 20_000
+"""Files looked at in a named folder, in case somebody names `/`."""
+
+
+class LocalModel(msgspec.Struct, frozen=True):
+    """A model that is on this machine, whole."""
+
+    path: Path
+    """The file to load: a split model's first part. Inside the cache a link, left as it is."""
+    name: str
+    """What people call it: the file's name without ending and numbering."""
+    repo: str
+    """`owner/name` on the Hub; empty for a file of a folder."""
+    quantization: str
+    """As in file names: "Q4_K_M"; empty when the name does not tell."""
+    size_bytes: int
+    """Of all parts."""
+    source: Literal["Hugging Face cache", "folder"]
+    hash: str = ""
+    """`sha256:...` of the file, where the cache knows it."""
+    file: str = ""
+    """The path inside the repository or the named folder."""
+
+
+class Library:
+    """The models of this machine."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def local_models(self) -> list[LocalModel]:
+        """Every model that is here, by name; quick, but it reads folders."""
+        found: dict[Path, LocalModel] = {}
+        for model in _joined([*_cached(), *_in_folders(self.settings.models.folders)]):
+            found.setdefault(Path(os.path.realpath(model.path)), model)
+        return sorted(found.values(), key=lambda model: (model.name.lower(), model.repo, str(model.path)))
+
+    def find(self, name: str) -> Path:
+        """The file that a name means: a path, or a part of a name that only one model has.
+
+        Raises:
+            ModelNotFound: none or several; names what there is.
+        """
+        if not name.strip():
+            raise ModelNotFound("No model was chosen.", _how_to_get_one(self.local_models()))
+        path = Path(name).expanduser()
+        if path.is_file():
+            return path.absolute()
+        return self.model(name).path
+
+    def model(self, name: str) -> LocalModel:
+        """The local model that a name means.
+
+        Args:
+            name: Its name, file, repository, `repository:quantization`, path, or a part of one of them.
+
+        Raises:
+            ModelNotFound: none or several; names what there is.
+        """
+        models = self.local_models()
+        for matches in (_is_called, _contains):
+            match [model for model in models if matches(model, name)]:
+                case [model]:
+                    return model
+                case [_, *_] as several:
+                    shown = ", ".join(_described(model) for model in several[:6])
+                    raise ModelNotFound(
+                        f"“{names.printable(name)}” can mean {len(several)} models: {shown}.",
+                        "Give more of the name, or the path.",
+                    )
+        raise ModelNotFound(f"There is no model “{names.printable(name)}” here.", _how_to_get_one(models))
+
+
+def _cached() -> Iterator[LocalModel]:
+    """The files in the Hugging Face cache, parts of split models each for itself."""
+    for repo, file, path in cache.models():
+        if (size := _size(path)) is not None:
+            yield LocalModel(
+                path,
+                names.title(file),
+                repo,
+                names.quantization(names.title(file)),
+                size,
+                "Hugging Face cache",
+                cache.hash_of(path),
+                file,
+            )
+
+
+def _in_folders(folders: Iterable[str]) -> Iterator[LocalModel]:
+    """The files in named folders and below, parts of split models each for itself."""
+    for folder in folders:
+        top = Path(os.path.expandvars(folder)).expanduser().absolute()
+        for path in _below(top):
+            if (size := _size(path)) is not None:
+                name = names.title(path.name)
+                quantization = names.quantization(name)
+                inside = path.relative_to(top).as_posix()
+                yield LocalModel(path, name, "", quantization, size, "folder", "", inside)
+
+
+def _below(top: Path) -> Iterator[Path]:
+    """GGUF files in a folder and the folders below it, as far down and as many as is sensible."""
+    waiting, seen, n_entries = [(top, 0)], set(), 0
+    while waiting:
+        folder, depth = waiting.pop()
+        try:
+            status = folder.stat()
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            continue  # a link back to where we were
+        seen.add((status.st_dev, status.st_ino))
+        for entry in entries:
+            n_entries += 1
+            if n_entries > _MAX_ENTRIES:
+                return
+            if names.is_model(entry.name):
+                yield Path(entry.path)
+            elif depth < _MAX_DEPTH and not entry.name.startswith(".") and _is_folder(entry):
+                waiting.append((Path(entry.path), depth + 1))
+
+
+def _joined(files: Iterable[LocalModel]) -> Iterator[LocalModel]:
+    """Models from files: parts of a split one become one, if all of them are there."""
+    files = list(files)
+    sizes = {file.path: file.size_bytes for file in files}
+    for file in files:
+        split = names.part(file.path.name)
+        if not split:
+            yield file
+            continue
+        if split.number != 1:
+            continue
+        paths = [file.path.with_name(name) for name in names.parts(file.path.name)]
+        if all(path in sizes for path in paths):
+            yield msgspec.structs.replace(file, size_bytes=sum(sizes[path] for path in paths))
+
+
+def _size(path: Path) -> int | None:
+    """How large a file is; None when it is no file or cannot be read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size if path.is_file() and os.access(path, os.R_OK) else None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _is_called(model: LocalModel, name: str) -> bool:
+    """Whether this is exactly what a model is called."""
+    called = {
+        model.name,
+        model.path.name,
+        model.repo,
+        f"{model.repo}:{model.quantization}",
+        f"{model.repo}/{model.file}",
+    }
+    return name.strip().casefold() in {one.casefold() for one in called}
+
+
+def _contains(model: LocalModel, name: str) -> bool:
+    """Whether every word of a name is found in what a model is called."""
+    called = f"{model.repo}/{model.file}".casefold()
+    return all(word in called for word in name.casefold().split())
+
+
+def _described(model: LocalModel) -> str:
+    """A model in a list of candidates."""
+    where = model.repo or str(model.path.parent)
+    return names.printable(f"{model.path.name} ({where})")
+
+
+def _how_to_get_one(models: list[LocalModel]) -> str:
+    """What to do when there is no such model."""
+    if models:
+        shown = ", ".join(names.printable(model.name) for model in models[:6])
+        return f"Here are: {shown}{', ...' if len(models) > 6 else ''}. Or give the path of a GGUF file."
+    return "Fetch one with `chatterm models pull OWNER/NAME`, or give the path of a GGUF file."
