@@ -137,6 +137,21 @@ class GatedRepo(HubError):
     title = "A licence must be accepted"
 
 
+class TokenRefused(HubError):
+    """The Hub does not know the token that was sent, or it may not do this."""
+
+    title = "The token was refused"
+
+
+class FileNotChosen(HubError):
+    """A repository holds several models, and none of them is the obvious one."""
+
+    title = "Which file?"
+
+    candidates: tuple[tuple[str, int], ...] = ()
+    """What there is to choose from: (file, size in bytes of all its parts)."""
+
+
 class NoNetwork(HubError):
     """The Hub cannot be reached, or offline mode is set."""
 
@@ -147,6 +162,15 @@ class HubBusy(HubError):
     """The Hub answered 429 or 5xx even after waiting."""
 
     title = "The Hub is busy"
+
+    retry_after_seconds: float | None = None
+    """How long the Hub asked to wait, if it did."""
+
+
+class DownloadStopped(HubError):
+    """A download was stopped by the user; what arrived is kept."""
+
+    title = "Download stopped"
 
 
 class HashMismatch(HubError):

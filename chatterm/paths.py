@@ -54,6 +54,11 @@ def engine_log_file() -> Path:
     return log_folder() / "engine.log"
 
 
+def hub_log_file() -> Path:
+    """What the Hugging Face client has to say."""
+    return log_folder() / "hub.log"
+
+
 def shipped_themes_folder() -> Path:
     """Themes that come with chatterm: beside the package in a checkout, inside it in a wheel."""
     package = Path(__file__).parent
