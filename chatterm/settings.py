@@ -8,11 +8,12 @@ by itself (window state, last conversation) is not here but in the store.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -121,6 +122,10 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         _about("Order of stages", "In which order the stages cut the distribution; one left out is off."),
     ] = STAGES
 
+    def __post_init__(self) -> None:
+        if len(set(self.order)) < len(self.order):
+            raise ValueError("`order` names a stage twice")
+
 
 class LoadOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a model is loaded. A change counts when it is loaded again."""
@@ -210,11 +215,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
         Args:
             changes: Shaped like the file, only what differs: `{"sampling": {"temperature": 0.2}}`.
+                None takes a value out, so that its default counts again.
 
         Raises:
             SettingsError: a value is out of its bounds or unknown; names the key.
         """
-        merged = _merge(msgspec.to_builtins(self), changes)
+        merged = merge(msgspec.to_builtins(self), changes)
         try:
             return msgspec.convert(merged, Settings)
         except msgspec.ValidationError as error:
@@ -254,10 +260,11 @@ def fields_of(section: str) -> tuple[Field, ...]:
     }[section]
     described = inspect.type_info(record)
     assert isinstance(described, inspect.StructType)
-    return tuple(_field(section, field, inspect) for field in described.fields)
+    declared = get_type_hints(record)  # msgspec sorts the values of a choice; here they are as written
+    return tuple(_field(section, field, get_args(declared[field.name]), inspect) for field in described.fields)
 
 
-def _field(section: str, field: Any, inspect: Any) -> Field:
+def _field(section: str, field: Any, values: tuple[Any, ...], inspect: Any) -> Field:
     """A form field from what msgspec knows about a record's field."""
     meta, kind = field.type, field.type
     extra: dict[str, Any] = {}
@@ -278,11 +285,11 @@ def _field(section: str, field: Any, inspect: Any) -> Field:
         title=json_schema.get("title", field.name),
         help=json_schema.get("description", ""),
         kind=name,
-        default=field.default,
+        default=field.default if field.default is not msgspec.NODEFAULT else field.default_factory(),
         minimum=getattr(kind, "ge", None),
         maximum=getattr(kind, "le", None),
         step=extra.get("step"),
-        choices=tuple(kind.values) if name == "choice" else (),
+        choices=values if name == "choice" else (),
         special=extra.get("special", ""),
     )
 
@@ -292,7 +299,8 @@ def check(field: Field, value: Any) -> str:
     try:
         Settings().merged({field.section: {field.name: value}})
     except SettingsError as error:
-        return error.message.split(": ", 1)[-1]
+        reason = error.message.split(": ", 1)[-1]
+        return f"{reason[0].upper()}{reason[1:]}"
     return ""
 
 
@@ -359,6 +367,8 @@ def _replace(path: Path, content: str) -> None:
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".new")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
+            if target.exists():
+                os.fchmod(handle, target.stat().st_mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -368,17 +378,64 @@ def _replace(path: Path, content: str) -> None:
         raise
 
 
-def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Two nested tables, the second one over the first; free tables (keys, variables) are merged, too."""
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested tables, the second one over the first, free tables (keys, variables) too; None takes out.
+
+    Example: merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3, "c": None}}) -> {"a": {"b": 3}}
+    """
     merged = dict(base)
     for key, value in changes.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping):
+            old = merged.get(key)
+            merged[key] = merge(old if isinstance(old, Mapping) else {}, value)
+        else:
+            merged[key] = value
     return merged
 
 
 def _explain(error: msgspec.ValidationError) -> tuple[str, str]:
-    """msgspec's message as ours: ("sampling.temperature: expected ...", what to do)."""
+    """msgspec's message as ours: ("sampling.temperature: expected a number of at most 3.0.", what to do)."""
     reason, _, where = str(error).partition(" - at ")
-    key = where.strip("`").removeprefix("$").removeprefix(".") or "settings"
-    return f"{key}: {reason[0].lower()}{reason[1:].rstrip('.')}.", "Choose a value inside the bounds."
+    key = where.strip("`").removeprefix("$").removeprefix(".")
+    if unknown := re.fullmatch("Object contains unknown field `(.*)`", reason):
+        import difflib  # late: only a mistake needs it
+
+        key = f"{key}.{unknown[1]}".strip(".")
+        close = difflib.get_close_matches(unknown[1], _names(), 1)
+        meant = f"; did you mean {close[0]}?" if close else "."
+        return f"{key}: there is no such setting{meant}", "Mend the name or take it out."
+    return f"{key or 'settings'}: {_in_words(reason)}.", "Choose a value that is allowed."
+
+
+def _names() -> list[str]:
+    """All that can stand on the left in the file."""
+    sections = msgspec.to_builtins(Settings())
+    return [*sections, *(name for values in sections.values() for name in values)]
+
+
+def _in_words(reason: str) -> str:
+    """msgspec's reason without its types: "expected a whole number, not a text"."""
+    if found := re.fullmatch("Expected `(int|float)` ([<>])= (.*)", reason):
+        kind, sign, bound = found.groups()
+        return f"expected {_KINDS[kind]} of at {'least' if sign == '>' else 'most'} {bound}"
+    if reason == "Expected `str` of length >= 1":
+        return "expected a text that is not empty"
+    if found := re.fullmatch("Expected `(.*)`, got `(.*)`", reason):
+        expected = " or ".join(_KINDS.get(kind, kind) for kind in found[1].split(" | "))
+        return f"expected {expected}, not {'a fraction' if found[2] == 'float' else _KINDS.get(found[2], found[2])}"
+    if found := re.fullmatch("Invalid enum value (.*)", reason, re.DOTALL):
+        return f"there is no choice {found[1]}"
+    return f"{reason[0].lower()}{reason[1:].rstrip('.')}"
+
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "null": "nothing",
+}

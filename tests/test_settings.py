@@ -1,0 +1,220 @@
+"""Settings: checked, kept as the user wrote them, and never lost to a mistake in the file."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+import pytest
+
+from chatterm import settings
+from chatterm.errors import SettingsError
+from chatterm.settings import Settings, fields_of
+
+SECTIONS = [name for name in get_type_hints(Settings) if name != "keys"]
+
+COMMENTED = """\
+# my settings
+[sampling]
+temperature = 0.2  # calm
+top_k = 20
+
+[chat]
+system_prompt = "Be brief."
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "config" / "settings.toml"
+
+
+def written(path: Path, content: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def test_without_a_file_the_defaults_count(path: Path):
+    assert settings.load(path) == Settings()
+    assert not path.parent.exists(), "reading makes nothing"
+
+
+def test_what_is_saved_is_loaded(path: Path):
+    changes: dict[str, Any] = {
+        "chat": {
+            "model": "/models/ä b.gguf",
+            "system_prompt": 'Two\nlines, "quoted" \\ and 😀.',
+            "template_variables": {"enable_thinking": False, "depth": 3, "style": "plain", "share": 0.5},
+        },
+        "sampling": {"temperature": 0.3, "stop": ["\n\n", "User:", "\t"], "order": ["top_k", "temperature"]},
+        "load": {"n_ctx": 4096, "cache_type_k": "q8_0", "mmap": False},
+        "look": {"theme": "paper"},
+        "models": {"folders": ["/models", "~/more"]},
+        "keys": {"stop": "ctrl+x"},
+    }
+    saved = settings.save(path, changes)
+    assert saved == Settings().merged(changes) == settings.load(path)
+    assert saved.sampling.order == ("top_k", "temperature")
+
+
+def test_saving_keeps_comments_and_order(path: Path):
+    written(path, COMMENTED)
+    settings.save(path, {"sampling": {"temperature": 0.9}, "look": {"theme": "mist"}})
+    content = path.read_text()
+    assert content.startswith("# my settings\n[sampling]\ntemperature = 0.9")
+    assert "# calm" in content
+    assert content.index("[sampling]") < content.index("[chat]") < content.index("[look]")
+    assert settings.load(path).sampling.top_k == 20
+
+
+def test_value_that_is_the_default_again_leaves_the_file(path: Path):
+    written(path, COMMENTED)
+    settings.save(path, {"sampling": {"top_k": 40}, "chat": {"system_prompt": None}})
+    content = path.read_text()
+    assert "top_k" not in content
+    assert "system_prompt" not in content
+    assert "temperature = 0.2  # calm" in content
+
+
+def test_what_was_edited_meanwhile_is_kept(path: Path):
+    written(path, COMMENTED)
+    settings.load(path)
+    written(path, COMMENTED.replace("top_k = 20", "top_k = 21\nmin_p = 0.1"))
+    saved = settings.save(path, {"sampling": {"temperature": 0.5}})
+    assert (saved.sampling.top_k, saved.sampling.min_p, saved.sampling.temperature) == (21, 0.1, 0.5)
+
+
+def test_template_variable_can_be_taken_out(path: Path):
+    settings.save(path, {"chat": {"template_variables": {"a": 1, "b": 2}}})
+    saved = settings.save(path, {"chat": {"template_variables": {"a": None, "c": 3}}})
+    assert saved.chat.template_variables == {"b": 2, "c": 3}
+    assert settings.load(path) == saved
+    settings.save(path, {"chat": {"template_variables": {"b": None, "c": None}}})
+    assert settings.load(path) == Settings()
+
+
+def test_link_into_somebodys_dotfiles_stays_one(path: Path, tmp_path: Path):
+    target = written(tmp_path / "dotfiles" / "chatterm.toml", COMMENTED)
+    target.chmod(0o640)
+    path.parent.mkdir(parents=True)
+    path.symlink_to(target)
+    settings.save(path, {"sampling": {"temperature": 0.7}})
+    assert path.is_symlink()
+    assert "0.7" in target.read_text()
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert [entry.name for entry in target.parent.iterdir()] == ["chatterm.toml"], "nothing is left beside it"
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("[sampling]\ntemperature = = 1\n", "line 2"),
+        ("[sampling]\ntemperature = 9\n", "sampling.temperature: expected a number of at most 3.0."),
+        ("[sampling]\ntemperature = nan\n", "sampling.temperature: "),
+        ("[sampling]\ntop_k = 4.5\n", "sampling.top_k: expected a whole number, not a fraction."),
+        ("[sampling]\ntemprature = 1\n", "sampling.temprature: there is no such setting; did you mean temperature?"),
+        ("[smapling]\n", "smapling: there is no such setting; did you mean sampling?"),
+        ('[sampling]\norder = ["top_k", "top_k"]\n', "names a stage twice"),
+        ('[sampling]\nstop = [""]\n', "sampling.stop[0]: expected a text that is not empty."),
+        ('[load]\ncache_type_k = "q9"\n', "load.cache_type_k: there is no choice 'q9'."),
+        ("[chat]\ntemplate_variables = {a = [1]}\n", "chat.template_variables"),
+        ("sampling = 3\n", "sampling: expected a table, not a whole number."),
+    ],
+)
+def test_file_that_cannot_be_used_says_why_and_is_not_changed(path: Path, content: str, named: str):
+    written(path, content)
+    with pytest.raises(SettingsError) as raised:
+        settings.load(path)
+    assert str(path) in raised.value.message
+    assert named in raised.value.message
+    with pytest.raises(SettingsError):
+        settings.save(path, {"sampling": {"top_k": 7}})
+    assert path.read_text() == content
+
+
+def test_file_that_is_not_text_is_not_changed(path: Path):
+    path.parent.mkdir()
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        settings.save(path, {"sampling": {"top_k": 7}})
+    assert path.read_bytes() == b"\xff\xfe\x00"
+
+
+def test_refused_value_changes_nothing(path: Path):
+    written(path, COMMENTED)
+    with pytest.raises(SettingsError, match="at least 0"):
+        settings.save(path, {"sampling": {"top_k": 7, "temperature": -1}})
+    assert path.read_text() == COMMENTED
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))  # no file can grow beyond ten bytes
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_when_it_cannot_be_written_the_old_file_stays(path: Path, request: pytest.FixtureRequest):
+    written(path, COMMENTED)
+    request.getfixturevalue("full_disk")
+    with pytest.raises(SettingsError, match="cannot be written"):
+        settings.save(path, {"sampling": {"top_k": 7}})
+    assert path.read_text() == COMMENTED
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_folder_that_cannot_be_written_is_said():
+    with pytest.raises(SettingsError, match="cannot be written"):
+        settings.save(Path("/proc/chatterm/settings.toml"), {"sampling": {"top_k": 7}})
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_read_only_folder_is_said(path: Path):
+    written(path, COMMENTED).parent.chmod(0o500)
+    try:
+        with pytest.raises(SettingsError, match="cannot be written"):
+            settings.save(path, {"sampling": {"top_k": 7}})
+    finally:
+        path.parent.chmod(0o700)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_form_knows_every_setting(section: str):
+    values = msgspec.to_builtins(Settings())[section]
+    fields = fields_of(section)
+    assert [field.name for field in fields] == list(values)
+    for field in fields:
+        assert msgspec.to_builtins(field.default) == values[field.name]
+        assert field.title
+        assert field.help.endswith(".")
+        assert settings.check(field, field.default) == ""
+        if field.kind in ("number", "integer"):
+            assert field.minimum is not None
+            assert field.maximum is not None
+            assert field.step
+            assert settings.check(field, field.minimum) == ""
+            assert settings.check(field, field.minimum - 1).startswith("Expected ")
+
+
+def test_choices_come_in_the_order_in_which_they_are_declared():
+    fields = {field.name: field for field in fields_of("load")}
+    assert fields["flash_attention"].choices == ("auto", "on", "off")
+    assert fields["cache_type_k"].choices[0] == "f32"
+
+
+def test_changes_do_not_reach_back_into_the_defaults():
+    Settings().merged({"chat": {"template_variables": {"a": 1}}})
+    assert Settings().chat.template_variables == {}
+
+
+def test_reading_settings_needs_little():
+    heavy = "import sys, chatterm.settings; print(*({'tomlkit', 'textual', 'rich', 'difflib'} & set(sys.modules)))"
+    assert subprocess.check_output([sys.executable, "-c", heavy], text=True).split() == []
