@@ -1,0 +1,99 @@
+"""Promises of `chatterm chats`, `doctor`, and of the command as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from support.command import run
+
+from chatterm import paths
+from chatterm.conversation import ReplyRecord, TurnState
+from chatterm.store import Store
+
+
+def save_a_conversation(question: str, answer: str) -> int:
+    async def save() -> int:
+        store = await Store.open(paths.store_file())
+        conversation = await store.create("A title")
+        asked = await store.add_question(conversation.id, None, question)
+        record = ReplyRecord(model_name="Tiny")
+        reply = await store.begin_reply(conversation.id, asked.id, record)
+        await store.finish_reply(reply.id, TurnState.FINISHED, answer, "", record)
+        await store.set_head(conversation.id, reply.id)
+        await store.close()
+        return conversation.id
+
+    return asyncio.run(save())
+
+
+def test_chats_are_listed_and_shown() -> None:
+    number = save_a_conversation("Why is the sky blue?", "Since *short* waves scatter more.")
+    listed = run("chats", "list")
+    assert listed.returncode == 0, listed.stderr
+    assert str(number) in listed.stdout
+    assert "A title" in listed.stdout
+    shown = run("chats", "show", str(number))
+    assert shown.stdout == (
+        "# A title\n\n## You\n\nWhy is the sky blue?\n\n## Tiny\n\nSince *short* waves scatter more.\n"
+    )
+
+
+def test_chats_as_json_are_one_object_a_line() -> None:
+    number = save_a_conversation("One?", "Two.")
+    (listed,) = [json.loads(line) for line in run("chats", "list", "--json").stdout.splitlines()]
+    assert (listed["id"], listed["title"]) == (number, "A title")
+    conversation, question, answer = map(json.loads, run("chats", "show", str(number), "--json").stdout.splitlines())
+    assert conversation["head_id"] == answer["id"]
+    assert (question["text"], answer["text"], answer["record"]["model_name"]) == ("One?", "Two.", "Tiny")
+
+
+def test_a_conversation_that_is_not_there_is_an_error() -> None:
+    done = run("chats", "show", "4711")
+    assert done.returncode == 1
+    assert "4711" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_names_what_is_here() -> None:
+    done = run("doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for word in ("llama-cpp-python 0.3.36", "CPU", "memory", "conversations", "models"):
+        assert word in done.stdout
+
+
+def test_doctor_names_a_broken_settings_file_and_ends_with_1() -> None:
+    path = paths.settings_file()
+    paths.ensure(path.parent)
+    path.write_text("[sampling]\ntemperature = 'warm'\n")
+    done = run("doctor", "--json")
+    assert done.returncode == 1
+    (problem,) = [line for line in map(json.loads, done.stdout.splitlines()) if line["is_problem"]]
+    assert problem["topic"] == "settings"
+    assert "sampling.temperature" in problem["text"]
+
+
+def test_doctor_names_the_command_that_mends_llama(tmp_path: Path) -> None:
+    broken = tmp_path / "llama_cpp"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise ImportError('libllama.so: cannot open shared object file')")
+    done = run("doctor", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "pip install" in done.stdout
+    assert "llama-cpp-python==0.3.36" in done.stdout
+
+
+def test_version_and_help_answer() -> None:
+    assert run("--version").stdout.startswith("chatterm 0.")
+    assert run("ask", "--version").returncode == 2
+    for command in ((), ("ask",), ("models",), ("models", "pull"), ("chats",), ("doctor",)):
+        done = run(*command, "--help")
+        assert done.returncode == 0, done.stderr
+        assert "Usage" in done.stdout
+
+
+def test_help_of_ask_explains_temperature() -> None:
+    done = run("ask", "--help", COLUMNS="200")
+    assert "--temperature" in done.stdout
+    assert "Low is predictable" in done.stdout
