@@ -1,0 +1,490 @@
+"""One open conversation and the engine that answers in it: what a screen talks to.
+
+A reply is one path, whatever asks for it: save the question, begin the reply, pass the engine's
+events through while the text is saved about every second, and settle it however it ends. It knows
+neither Textual nor SQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from chatterm.conversation import Conversation, ReplyRecord, Role, Turn, TurnState
+from chatterm.engine.base import Engine, Prompt, PromptTurn
+from chatterm.errors import ChattermError, NotFound, SettingsError
+from chatterm.events import (
+    Event,
+    Finished,
+    FinishReason,
+    LoadEvent,
+    ModelInfo,
+    Prompted,
+    ReplyEvent,
+    Token,
+    Trimmed,
+)
+from chatterm.settings import Settings
+from chatterm.store import Journal, Store
+
+T = TypeVar("T")
+
+FLUSH_SECONDS = 0.75
+"""How long text waits before it is saved; with the write itself, less than a second is ever at risk."""
+
+
+class TurnAdded(Event, frozen=True):
+    """A turn was added to the branch: a question, or a reply that is about to be written."""
+
+    turn: Turn
+
+
+class TurnRenumbered(Event, frozen=True):
+    """A turn that could not be saved at first is saved now, under another id."""
+
+    old_id: int
+    turn: Turn
+
+
+class TurnSettled(Event, frozen=True):
+    """The reply as it ended, and as it was saved; the last event of a reply."""
+
+    turn: Turn
+
+
+ChatEvent = ReplyEvent | TurnAdded | TurnRenumbered | TurnSettled
+
+
+class Chat:
+    """A conversation that goes on.
+
+    One reply at a time; another conversation may be opened while it is written, and it is saved
+    where it belongs all the same.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        settings: Settings,
+        *,
+        flush_seconds: float = FLUSH_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.store = store
+        self.engine = engine
+        self.settings = settings
+        """The defaults; a conversation's own settings are laid over them."""
+        self.unseen: frozenset[int] = frozenset()
+        """Ids of the turns that the model did not see when it answered last."""
+        self.is_replying = False
+        self._flush_seconds = flush_seconds
+        self._clock = clock
+        self._journal = Journal(store)
+        self._draft: _Draft | None = None
+        self._kept: list[Journal] = []  # being written, or not saved yet
+
+    @property
+    def conversation(self) -> Conversation | None:
+        """The open conversation; None for a new one, which is created by its first question."""
+        return self._journal.conversation
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The open branch, oldest first; with negative ids where it could not be saved yet."""
+        return self._journal.turns
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """Settings for the open conversation only, shaped like the file."""
+        return self._journal.overrides
+
+    @property
+    def effective(self) -> Settings:
+        """The settings that count in the open conversation."""
+        return _merged(self.settings, self.overrides)
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """The model that is loaded."""
+        return self.engine.model
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether the last reply was cut and can be written on."""
+        return not self.is_replying and bool(self.turns) and _was_cut(self.turns[-1])
+
+    @property
+    def can_regenerate(self) -> bool:
+        """Whether there is a question to be answered again."""
+        return not self.is_replying and any(turn.role is Role.USER for turn in self.turns)
+
+    async def open(self, conversation_id: int) -> None:
+        """Open a conversation where it was left.
+
+        Raises:
+            NotFound, StoreError
+        """
+        for journal in self._kept:
+            if journal.conversation is not None and journal.conversation.id == conversation_id:
+                if self._draft is not None and self._draft.journal is journal:
+                    journal.show(self._draft.text, self._draft.reasoning)
+                break
+        else:
+            journal = Journal(self.store)
+            await journal.read(conversation_id)
+        self._journal = journal
+        self.unseen = _unseen(journal.turns)
+
+    async def open_latest(self) -> bool:
+        """Open the conversation in which something was said last; False where there is none."""
+        latest = await self.store.latest()
+        if latest is not None:
+            await self.open(latest.id)
+        return latest is not None
+
+    def new(self) -> None:
+        """Begin another conversation, with the default settings."""
+        self._journal = Journal(self.store)
+        self.unseen = frozenset()
+
+    async def conversations(self, title_contains: str = "", limit: int = 200, offset: int = 0) -> list[Conversation]:
+        """Conversations for a list, newest first."""
+        return await self.store.conversations(limit, offset, title_contains)
+
+    async def rename(self, id: int, title: str) -> Conversation:
+        """Give a conversation another title; an empty one takes it back to its first question."""
+        renamed = await self.store.rename(id, title)
+        if self.conversation is not None and self.conversation.id == id:
+            self._journal.conversation = renamed
+        return renamed
+
+    async def delete(self, id: int) -> None:
+        """Delete a conversation, until it is restored; if it is open, a new one takes its place."""
+        await self.store.delete(id)
+        if self.conversation is not None and self.conversation.id == id:
+            self.new()
+
+    async def restore(self, id: int) -> Conversation:
+        """Take a deletion back; the conversation is not opened by it."""
+        return await self.store.restore(id)
+
+    async def override(self, changes: Mapping[str, Any]) -> None:
+        """Change settings for this conversation only; None goes back to the default.
+
+        Raises:
+            SettingsError: a value is refused; nothing is changed.
+            StoreError: it counts, but could not be saved yet.
+        """
+        overrides = _overlaid(self.overrides, changes)
+        self.settings.merged(overrides)
+        await self._journal.override(overrides)
+        if self._journal.error is not None:
+            raise self._journal.error
+
+    async def siblings(self, turn_id: int) -> list[Turn]:
+        """All answers to the same question (or wordings of it), oldest first."""
+        return await self.store.siblings(turn_id)
+
+    async def switch(self, turn_id: int) -> None:
+        """Open the branch that goes through a turn, to its newest end."""
+        if self.is_replying:
+            raise RuntimeError("a reply is being written")
+        conversation = self.conversation
+        assert conversation is not None
+        await self.store.set_head(conversation.id, await self.store.newest_leaf(turn_id))
+        await self.open(conversation.id)
+
+    async def prompt_history(self) -> list[str]:
+        """What was asked before, in all conversations, newest first."""
+        return await self.store.prompts()
+
+    async def load(self, path: Path) -> AsyncGenerator[LoadEvent, None]:
+        """Load a model with the settings of this conversation.
+
+        Raises:
+            EngineError: as `Engine.load` tells.
+        """
+        async with aclosing(_generator(self.engine.load(path, self.effective.load))) as events:
+            async for event in events:
+                yield event
+
+    async def reply(self, text: str) -> AsyncGenerator[ChatEvent, None]:
+        """Ask, and pass on how the answer comes; closing the iterator stops it and keeps what arrived.
+
+        Raises:
+            EngineError: after the reply was settled as FAILED.
+            StoreError: at the end, when the reply is complete but is only in memory.
+        """
+        with self._answering() as journal:
+            question = await journal.ask(text)
+            async with aclosing(self._answer(journal, added=question)) as events:
+                async for event in events:
+                    yield event
+
+    async def regenerate(self) -> AsyncGenerator[ChatEvent, None]:
+        """Another answer to the last question, beside those that it has.
+
+        Raises:
+            NotFound: nothing was asked yet.
+            EngineError, StoreError: as in `reply`.
+        """
+        with self._answering() as journal:
+            places = [place for place, turn in enumerate(journal.turns) if turn.role is Role.USER]
+            if not places:
+                raise NotFound("Nothing was asked yet.")
+            await journal.rewind(places[-1] + 1)
+            async with aclosing(self._answer(journal)) as events:
+                async for event in events:
+                    yield event
+
+    async def resume(self) -> AsyncGenerator[ChatEvent, None]:
+        """Go on with the last reply where it was cut, in the same turn.
+
+        Raises:
+            NotFound: there is no reply that was cut.
+            EngineError, StoreError: as in `reply`.
+        """
+        with self._answering() as journal:
+            if not journal.turns or not _was_cut(journal.turns[-1]):
+                raise NotFound("There is no reply that was cut.")
+            async with aclosing(self._answer(journal, resumed=journal.turns[-1])) as events:
+                async for event in events:
+                    yield event
+
+    async def _answer(
+        self, journal: Journal, added: Turn | None = None, resumed: Turn | None = None
+    ) -> AsyncGenerator[ChatEvent, None]:
+        """The answer to the end of the branch, from its empty row to its final state."""
+        settings = _merged(self.settings, journal.overrides)
+        prompt = _prompt(journal.turns, settings)
+        draft = self._draft = _Draft(journal, _record(self.engine.model, settings), self._clock, resumed)
+        state, problem, failure = TurnState.STOPPED, "", None
+        saver = asyncio.create_task(self._save_while_it_grows(draft))
+        self.unseen = frozenset()
+        try:
+            await (journal.reopen() if resumed else journal.begin(draft.record))
+            if added:
+                yield TurnAdded(added)
+            yield TurnAdded(journal.turns[-1])
+            async with aclosing(_generator(self.engine.reply(prompt, settings.sampling))) as events:
+                async for event in events:
+                    draft.take(event)
+                    if isinstance(event, Finished):
+                        state = TurnState.FINISHED
+                    if isinstance(event, Trimmed) and journal is self._journal:
+                        self.unseen = frozenset(event.dropped)
+                    yield event
+            state = TurnState.FINISHED
+        except ChattermError as error:
+            state, problem, failure = TurnState.FAILED, str(error), error
+        except Exception as error:
+            state, problem = TurnState.FAILED, f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self._draft = None
+            saver.cancel()
+            await asyncio.wait([saver])
+            await journal.settle(state, draft.text, draft.reasoning, draft.record, problem)
+        for old, turn in journal.take_renumbered():
+            yield TurnRenumbered(old, turn)
+        yield TurnSettled(journal.turns[-1])
+        if failure:
+            raise failure
+        if journal.error is not None:
+            raise journal.error
+        await self.save()
+
+    async def save(self) -> None:
+        """Try again to save what is only in memory.
+
+        Raises:
+            StoreError: it still cannot be saved.
+        """
+        for journal in {id(journal): journal for journal in (*self._kept, self._journal)}.values():
+            if not journal.is_saved:
+                await journal.save()
+                if journal.error is not None:
+                    raise journal.error
+
+    async def _save_while_it_grows(self, draft: _Draft) -> None:
+        """Save a reply a moment after something has arrived, also when nothing follows it."""
+        while True:
+            await draft.has_grown.wait()
+            await asyncio.sleep(self._flush_seconds)
+            draft.has_grown.clear()
+            await draft.journal.write(draft.text, draft.reasoning, draft.record)
+
+    @contextmanager
+    def _answering(self) -> Iterator[Journal]:
+        """Hold the open conversation while a reply is written into it, and until it is saved."""
+        if self.is_replying:
+            raise RuntimeError("a reply is being written")
+        self.is_replying = True
+        journal = self._journal
+        if journal not in self._kept:
+            self._kept.append(journal)
+        try:
+            yield journal
+        finally:
+            self.is_replying = False
+            self._kept = [journal for journal in self._kept if not journal.is_saved]
+
+
+class _Draft:
+    """A reply that is being written: its text and what is measured about it."""
+
+    def __init__(
+        self, journal: Journal, record: ReplyRecord, clock: Callable[[], float], resumed: Turn | None = None
+    ) -> None:
+        self.journal = journal
+        self.has_grown = asyncio.Event()
+        """Set when something has arrived that is not saved yet."""
+        self._clock = clock
+        self._began = clock()
+        self._first_token: float | None = None
+        self._before = (resumed.record if resumed else None) or ReplyRecord()
+        self._now = record
+        keeps = resumed is not None and bool(resumed.text)  # without text the model starts again
+        self._text = [resumed.text] if resumed and keeps else []
+        self._reasoning = [resumed.reasoning] if resumed and keeps else []
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        """What the model has thought so far."""
+        return "".join(self._reasoning)
+
+    @property
+    def record(self) -> ReplyRecord:
+        """How it was made so far; over all parts of a reply that was resumed."""
+        before, now = self._before, self._now
+        return _changed(
+            now,
+            n_generated=before.n_generated + now.n_generated,
+            prefill_seconds=before.prefill_seconds + now.prefill_seconds,
+            decode_seconds=before.decode_seconds + now.decode_seconds,
+            first_token_seconds=before.first_token_seconds or now.first_token_seconds,
+        )
+
+    def take(self, event: ReplyEvent) -> None:
+        """Add what an event says."""
+        match event:
+            case Token():
+                self._take_token(event)
+            case Trimmed():
+                self._now = _changed(self._now, dropped_turns=event.dropped)
+            case Prompted():
+                self._now = _changed(
+                    self._now,
+                    n_prompt=event.n_prompt,
+                    n_reused=event.n_reused,
+                    seed=event.seed,
+                    template=event.template or self._now.template,
+                )
+            case Finished():
+                measured = msgspec.structs.asdict(event)
+                kept = {name: measured[name] for name in measured.keys() & set(ReplyRecord.__struct_fields__)}
+                self._now = _changed(self._now, **kept | {"reason": event.reason.value})
+            case _:
+                return
+        self.has_grown.set()
+
+    def _take_token(self, token: Token) -> None:
+        (self._reasoning if token.reasoning else self._text).append(token.text)
+        now = self._clock()
+        if self._first_token is None:
+            self._first_token = now
+            self._now = _changed(self._now, first_token_seconds=now - self._began)
+        self._now = _changed(
+            self._now,
+            n_generated=self._now.n_generated + (token.id is not None),
+            decode_seconds=now - self._first_token,
+        )
+
+
+def _changed(record: ReplyRecord, **changes: Any) -> ReplyRecord:
+    """A record with some values changed."""
+    return msgspec.structs.replace(record, **changes)
+
+
+def _record(model: ModelInfo | None, settings: Settings) -> ReplyRecord:
+    """What is known about a reply before it begins."""
+    return ReplyRecord(
+        model_name=model.name if model else "",
+        model_path=model.path if model else "",
+        model_hash=model.hash if model else "",
+        model_repo=model.repo if model else "",
+        quantization=model.quantization if model else "",
+        template=model.template if model else "",
+        system_prompt=settings.chat.system_prompt,
+        sampling=msgspec.json.decode(msgspec.json.encode(settings.sampling)),  # as it is read again later
+        seed=settings.sampling.seed,
+        n_ctx=model.n_ctx if model else 0,
+    )
+
+
+def _prompt(turns: Sequence[Turn], settings: Settings) -> Prompt:
+    """What the model reads: the branch, without replies of which nothing came and without thoughts."""
+    said = [PromptTurn(turn.role, turn.text, turn.id) for turn in turns if turn.role is Role.USER or turn.text]
+    continues = bool(said) and said[-1].role is Role.ASSISTANT
+    if settings.chat.system_prompt:
+        said.insert(0, PromptTurn(Role.SYSTEM, settings.chat.system_prompt))
+    return Prompt(tuple(said), template_variables=settings.chat.template_variables, continues=continues)
+
+
+def _was_cut(turn: Turn) -> bool:
+    """Whether a reply ended before the model was done."""
+    if turn.role is not Role.ASSISTANT:
+        return False
+    if turn.state is TurnState.FINISHED:
+        return turn.record is not None and turn.record.reason == FinishReason.LENGTH
+    return turn.state is not TurnState.WRITING
+
+
+def _unseen(turns: Sequence[Turn]) -> frozenset[int]:
+    """What the model did not see when it answered last."""
+    records = [turn.record for turn in turns if turn.record is not None]
+    return frozenset(records[-1].dropped_turns) if records else frozenset()
+
+
+def _merged(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
+    """Settings with a conversation's own over them; those that are no longer valid are left out."""
+    try:
+        return settings.merged(overrides)
+    except SettingsError:
+        for section, values in overrides.items():
+            for name, value in values.items():
+                with suppress(SettingsError):
+                    settings = settings.merged({section: {name: value}})
+        return settings
+
+
+def _overlaid(overrides: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides with some changed; a value of None is taken out.
+
+    Example: {"sampling": {"seed": 1}}, {"sampling": {"seed": None, "top_k": 5}} -> {"sampling": {"top_k": 5}}
+    """
+    merged = {section: dict(values) for section, values in overrides.items()}
+    for section, values in changes.items():
+        merged[section] = merged.get(section, {}) | dict(values)
+    kept = {
+        section: {name: value for name, value in values.items() if value is not None}
+        for section, values in merged.items()
+    }
+    return {section: values for section, values in kept.items() if values}
+
+
+def _generator(events: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+    """An engine's events as what they are: something that can be closed."""
+    return cast("AsyncGenerator[T, None]", events)

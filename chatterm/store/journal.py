@@ -1,0 +1,217 @@
+"""One open conversation in memory, and its way into the store.
+
+The store may fail at any time (locked, full, read only); the conversation goes on all the same.
+What cannot be saved now stays here, with negative ids, and is saved with the next thing that can
+be. It knows no engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from chatterm.conversation import Conversation, ReplyRecord, Role, Turn, TurnState
+from chatterm.errors import StoreError
+from chatterm.store.rows import clean, title_of
+from chatterm.store.store import Store
+
+
+class Journal:
+    """A conversation whose open branch is in memory, always complete, and in the store as far as that works."""
+
+    _unsaved_ids: ClassVar = itertools.count(-1, -1)
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.conversation: Conversation | None = None
+        """None until the first question."""
+        self.turns: list[Turn] = []
+        """The open branch, oldest first."""
+        self.overrides: dict[str, Any] = {}
+        """Settings for this conversation only; saved with it."""
+        self.error: StoreError | None = None
+        """Why the last attempt to save failed; None when all is saved."""
+        self._given_out: dict[int, int] = {}  # negative ids that callers know: the ids that took their place
+        self._stale: set[int] = set()
+        self._overrides_are_stale = False
+        self._lock = asyncio.Lock()
+        self._saving: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether nothing is only in memory."""
+        return not (self._stale or self._overrides_are_stale)
+
+    async def read(self, conversation_id: int) -> None:
+        """Take a conversation and its open branch from the store.
+
+        Raises:
+            NotFound, StoreError
+        """
+        async with self._lock:
+            conversation = await self.store.conversation(conversation_id)
+            self.turns = await self.store.branch(conversation.head_id)
+            self.conversation, self.overrides = conversation, conversation.overrides
+
+    async def override(self, overrides: Mapping[str, Any]) -> None:
+        """Take these settings of its own, instead of those that it had."""
+        self.overrides = dict(overrides)
+        if self.conversation is None:
+            return
+        self.conversation = msgspec.structs.replace(self.conversation, overrides=self.overrides)
+        self._overrides_are_stale = True
+        await self.save()
+
+    async def rewind(self, n_turns: int) -> None:
+        """Leave only so many turns of the branch; in the store the others stay where they are."""
+        async with self._lock:
+            del self.turns[n_turns:]
+
+    async def ask(self, text: str) -> Turn:
+        """A question at the end of the branch."""
+        self.error = None
+        if self.conversation is None:
+            now = time.time()
+            self.conversation = Conversation(
+                next(self._unsaved_ids), title_of(text), now, now, overrides=self.overrides
+            )
+        return await self._append(Role.USER, clean(text), TurnState.FINISHED, None)
+
+    async def begin(self, record: ReplyRecord) -> None:
+        """An empty reply at the end of the branch, which is written from now on."""
+        await self._append(Role.ASSISTANT, "", TurnState.WRITING, record)
+
+    async def reopen(self) -> None:
+        """The reply at the end of the branch is written on."""
+        self._change(-1, state=TurnState.WRITING, error="")
+        await self.save()
+
+    def show(self, text: str, reasoning: str) -> None:
+        """What the reply at the end of the branch is so far; in memory alone."""
+        self._change(-1, text=text, reasoning=reasoning)
+
+    async def write(self, text: str, reasoning: str, record: ReplyRecord) -> None:
+        """What the reply at the end of the branch is so far."""
+        self._change(-1, text=text, reasoning=reasoning, record=record)
+        await self.save()
+
+    async def settle(self, state: TurnState, text: str, reasoning: str, record: ReplyRecord, error: str) -> None:
+        """What the reply at the end of the branch is in the end."""
+        self._change(-1, state=state, text=text, reasoning=reasoning, record=record, error=error)
+        await self.save()
+
+    def take_renumbered(self) -> list[tuple[int, Turn]]:
+        """Turns that were given out under an id which they no longer have, with that id; each once."""
+        turns = {turn.id: turn for turn in self.turns}
+        taken = [(old, turns[new]) for old, new in self._given_out.items() if new > 0 and new in turns]
+        self._given_out = {old: new for old, new in self._given_out.items() if new < 0}
+        return taken
+
+    async def save(self) -> None:
+        """Bring the store up to date, as far as it lets us; `error` says what was in the way.
+
+        A cancelled caller does not stop it: otherwise a reply could be begun in the store and be
+        unknown here.
+        """
+        task = asyncio.ensure_future(self._save())
+        self._saving.add(task)  # the loop itself keeps no hold of its tasks
+        task.add_done_callback(self._saving.discard)
+        await asyncio.shield(task)
+
+    async def _append(self, role: Role, text: str, state: TurnState, record: ReplyRecord | None) -> Turn:
+        assert self.conversation is not None
+        parent_id = self.turns[-1].id if self.turns else None
+        now = time.time()
+        turn = Turn(
+            next(self._unsaved_ids),
+            self.conversation.id,
+            parent_id,
+            role,
+            text,
+            state=state,
+            created_at=now,
+            record=record,
+        )
+        self.turns.append(turn)
+        self._stale.add(turn.id)
+        place = len(self.turns) - 1
+        if self.error is None:  # else it was tried a moment ago, perhaps at length
+            await self.save()
+        if (given := self.turns[place].id) < 0:
+            self._given_out[given] = given
+        return self.turns[place]
+
+    def _change(self, place: int, **changes: Any) -> None:
+        self.turns[place] = msgspec.structs.replace(self.turns[place], **changes)
+        self._stale.add(self.turns[place].id)
+
+    async def _save(self) -> None:
+        async with self._lock:
+            try:
+                for place in range(len(self.turns)):
+                    if self.turns[place].id in self._stale:
+                        await self._save_turn(place)
+                if self._overrides_are_stale and self.conversation is not None:
+                    self._overrides_are_stale = False
+                    self.conversation = await self.store.set_overrides(self.conversation.id, self.overrides)
+            except StoreError as error:
+                self.error = error
+            else:
+                self.error = None
+
+    async def _save_turn(self, place: int) -> None:
+        if self.turns[place].id < 0:
+            await self._insert(place)
+        turn = self.turns[place]
+        if turn.role is Role.USER or turn.id not in self._stale:
+            return
+        assert turn.record is not None
+        self._stale.discard(turn.id)  # before it is written: what changes meanwhile is stale again
+        try:
+            if turn.state is TurnState.WRITING:
+                await self.store.write_reply(turn.id, turn.text, turn.reasoning, turn.record)
+            else:
+                await self.store.finish_reply(turn.id, turn.state, turn.text, turn.reasoning, turn.record, turn.error)
+        except StoreError:
+            self._stale.add(turn.id)
+            raise
+
+    async def _insert(self, place: int) -> None:
+        """Give a turn its place in the store, and its number."""
+        turn, conversation = self.turns[place], self.conversation
+        assert conversation is not None
+        if conversation.id < 0:
+            self.conversation, saved = await self.store.start(turn.text, self.overrides)
+            self._overrides_are_stale = False
+        elif turn.role is Role.USER:
+            saved = await self.store.add_question(conversation.id, turn.parent_id, turn.text)
+        else:
+            assert turn.parent_id is not None
+            assert turn.record is not None
+            saved = await self.store.begin_reply(conversation.id, turn.parent_id, turn.record)
+        self._renumber(place, saved)
+        self.conversation = await self.store.conversation(saved.conversation_id)
+
+    def _renumber(self, first: int, saved: Turn) -> None:
+        """Take the number that the store gave to a turn, there and in those that come after it."""
+        old = self.turns[first].id
+        for place in range(first, len(self.turns)):
+            turn = self.turns[place]
+            self.turns[place] = msgspec.structs.replace(
+                turn,
+                id=saved.id if turn.id == old else turn.id,
+                parent_id=saved.id if turn.parent_id == old else turn.parent_id,
+                conversation_id=saved.conversation_id,
+                created_at=saved.created_at if turn.id == old else turn.created_at,
+            )
+        if old in self._given_out:
+            self._given_out[old] = saved.id
+        self._stale.discard(old)
+        turn = self.turns[first]
+        if (turn.text, turn.reasoning, turn.state) != (saved.text, saved.reasoning, saved.state):
+            self._stale.add(saved.id)  # it has grown since it was begun
