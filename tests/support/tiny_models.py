@@ -36,7 +36,7 @@ _WORDS = (
     "then them these so some her would make like him into time has look two more write go see number no way could "
     "people my than first water been call who oil its now find long down day did get come made may part cat dog user "
     "assistant system hello world"
-).split()
+)
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
 
@@ -88,7 +88,7 @@ def _bpe() -> Words:
     """All bytes, and some English words merged letter by letter, with and without a space before them."""
     words = Words("bpe", [_LETTER[byte].encode() for byte in range(256)], [_NORMAL] * 256, [0.0] * 256, [])
     known = set(words.texts)
-    for word in _WORDS:
+    for word in _WORDS.split():
         for text in (_LETTER[32] + word, word):
             for end in range(1, len(text)):
                 merged = text[: end + 1].encode()
@@ -109,7 +109,7 @@ def _spm() -> Words:
         words.add(f"<0x{byte:02X}>".encode(), _BYTE, 0.0)
     for letter in ("\u2581", *map(chr, range(33, 127))):
         words.add(letter.encode(), score=-1000.0)
-    for word in _WORDS:
+    for word in _WORDS.split():
         for text in ("\u2581" + word, word):
             for end in range(1, len(text)):
                 words.add(text[: end + 1].encode(), score=-float(len(words.texts)))
@@ -165,7 +165,7 @@ def write_model(
     rng = np.random.default_rng(seed)
     output = rng.standard_normal((len(words.texts), width), dtype=np.float32) / np.float32(np.sqrt(width))
     if not can_end:
-        output[[i for i, type in enumerate(words.types) if type != _NORMAL]] = 0
+        output[[i for i, kind in enumerate(words.types) if kind != _NORMAL]] = 0
     return _write(
         path,
         arch,
@@ -312,7 +312,7 @@ def _write(
     """Header, vocabulary and tensors; in a chain the two matrices that write to the residual stream are zero."""
     n_layers, width, n_heads, n_kv_heads, n_ff = shape
     head = width // n_heads
-    file_type, type = {"F32": (0, Type.F32), "F16": (1, Type.F16), "Q8_0": (7, Type.Q8_0), "Q4_0": (2, Type.Q4_0)}[
+    file_type, stored_as = {"F32": (0, Type.F32), "F16": (1, Type.F16), "Q8_0": (7, Type.Q8_0), "Q4_0": (2, Type.Q4_0)}[
         quantization
     ]
     writer = gguf.GGUFWriter(path, arch)
@@ -347,14 +347,14 @@ def _write(
 
     def matrix(name: str, rows: int, columns: int, scale: float = 1.0, writes: bool = False) -> None:
         if writes and is_chain:
-            return _add(writer, name, np.zeros((rows, columns), np.float32), type)
-        if type in (Type.Q8_0, Type.Q4_0) and rows * columns > 100_000:
-            return writer.add_tensor(name, _blocks(rng, rows, columns, type, scale), raw_dtype=type)
+            return _add(writer, name, np.zeros((rows, columns), np.float32), stored_as)
+        if stored_as in (Type.Q8_0, Type.Q4_0) and rows * columns > 100_000:
+            return writer.add_tensor(name, _blocks(rng, rows, columns, stored_as, scale), raw_dtype=stored_as)
         values = rng.standard_normal((rows, columns), dtype=np.float32) * np.float32(scale / np.sqrt(columns))
-        return _add(writer, name, values, type)
+        return _add(writer, name, values, stored_as)
 
-    _add(writer, "token_embd.weight", embeddings, type)
-    _add(writer, "output.weight", output, type)
+    _add(writer, "token_embd.weight", embeddings, stored_as)
+    _add(writer, "output.weight", output, stored_as)
     vector("output_norm.weight", width)
     for layer in range(n_layers):
         block = f"blk.{layer}."
