@@ -1,0 +1,144 @@
+"""A text that grows, set in pieces: blocks that can no longer change are set once and kept.
+
+The cut is asked from the parser, over whole lines only: in CommonMark a line can change nothing
+before the block that is still open. Of a long open list the items before the last one are kept, of
+a long open fence all but its last lines. What a cut can get wrong (a link reference that is
+defined later, a string in code that spans many lines) is put right when the text is complete and
+set as a whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from markdown_it.token import Token
+from rich.segment import Segment
+
+from chatterm.ui.widgets.reading.highlight import highlight
+from chatterm.ui.widgets.reading.lines import Code, Line
+from chatterm.ui.widgets.reading.look import Look
+from chatterm.ui.widgets.reading.markdown import (
+    Continuation,
+    block_tokens,
+    code_body,
+    code_head,
+    gap_after,
+    language_of,
+    markdown_lines,
+)
+from chatterm.ui.widgets.reading.untrusted import clean
+
+WINDOW = 64
+"""Lines of an open fence that are coloured again each time."""
+KEPT = 24
+"""Lines of it that stay open when the others are kept."""
+LONGEST = 400
+"""Lines of an open fence that may be one string or comment before they are kept all the same."""
+
+
+class GrowingText:
+    """Lines of a Markdown text that is still being written."""
+
+    def __init__(self, width: int, look: Look, bar: str = "") -> None:
+        self.width = width - len(bar)
+        self.look = look
+        self.bar = bar
+        """What stands before each line."""
+        self.kept: list[Line] = []
+        """Lines of the blocks that are finished."""
+        self.tail = ""
+        """The source that is set again each time."""
+        self._seen = 0
+        """Characters of the tail in which a cut was looked for."""
+        self._going_on = Continuation()
+
+    def write(self, text: str) -> None:
+        """Add what arrived; sets nothing."""
+        self.tail += text
+
+    def lines(self) -> list[Line]:
+        """The lines that are not in `kept`, after keeping what can be kept."""
+        end = self.tail.rfind("\n") + 1
+        if end > self._seen:
+            self._seen = end
+            self._cut(self.tail[:end])
+        unsure = replace(self._going_on, references=dict(self._going_on.references))
+        return self._barred(markdown_lines(self.tail, self.width, self.look, unsure))
+
+    def _barred(self, lines: list[Line]) -> list[Line]:
+        """New lines behind the bar."""
+        if self.bar:
+            for line in lines:
+                line.prefixed([Segment(self.bar, self.look.rule)])
+        return lines
+
+    def _cut(self, text: str) -> None:
+        """Keep the blocks before the last one, and what can be kept of that one."""
+        tokens = block_tokens(text)
+        tops = [token for token in tokens if token.level == 0 and token.map and token.nesting >= 0]
+        if not tops:
+            return
+        rows = text.split("\n")
+        if len(tops) > 1 and tops[-1].map:
+            self._keep(rows, tops[-1].map[0], tops[-2].type)
+            return
+        match tops[0].type:
+            case "bullet_list_open" | "ordered_list_open":
+                self._cut_list(tokens, rows)
+            case "fence":
+                self._cut_fence(tops[0], rows)
+
+    def _keep(self, rows: list[str], row: int, after: str, *, in_list: bool = False, number: int | None = None) -> None:
+        """Set what stands before a row for good."""
+        piece = "\n".join(rows[:row]) + "\n"
+        going_on = self._going_on
+        self.kept += self._barred(markdown_lines(piece, self.width, self.look, going_on))
+        if going_on.code is not None:
+            going_on.code.pieces.append(going_on.code.rest)
+            going_on.code.rest = ""
+        self.tail = self.tail[len(piece) :]
+        self._seen -= len(piece)
+        self._going_on = Continuation(
+            after=after,
+            has_gap=not rows[row - 1].strip(),
+            in_list=in_list,
+            number=number,
+            references=going_on.references,
+        )
+
+    def _cut_list(self, tokens: list[Token], rows: list[str]) -> None:
+        """Keep all items of a list but the last one."""
+        items = [token for token in tokens if token.type == "list_item_open" and token.level == 1]
+        if len(items) < 2 or items[-1].map is None:
+            return
+        opening = tokens[0]
+        number = None
+        if opening.type == "ordered_list_open":
+            start = self._going_on.number if self._going_on.number is not None else int(opening.attrGet("start") or 1)
+            number = start + len(items) - 1
+        self._keep(rows, items[-1].map[0], opening.type, in_list=True, number=number)
+
+    def _cut_fence(self, fence: Token, rows: list[str]) -> None:
+        """Keep the first lines of a fence that is still open."""
+        body = fence.content.split("\n")
+        start, end = fence.map or (0, 0)
+        is_open = end - start == len(body)  # a closed fence has one more row
+        if not is_open or len(body) <= WINDOW:
+            return
+        code = self._going_on.code
+        if code is None:
+            code = Code(language_of(fence.info), "")
+            self.kept += self._barred([*gap_after(self._going_on, "fence"), code_head(code, self.width, self.look)])
+        n_kept = len(body) - 1 - KEPT
+        styled = highlight(clean(fence.content).expandtabs(4), code.language, self.look.syntax, self.look.code)
+        while n_kept > 1 and n_kept - 1 in styled.inside and len(body) < LONGEST:
+            n_kept -= 1
+        source = "\n".join(body[:n_kept])
+        self.kept += self._barred(code_body(source, code, self.width, self.look, styled[:n_kept]))
+        code.pieces.append(source + "\n")
+        opening, rest = rows[start], rows[start + 1 + n_kept :]
+        unseen = self.tail[self._seen :]
+        self.tail = "\n".join([opening, *rest])
+        self._seen = len(self.tail)
+        self.tail += unseen
+        self._going_on = Continuation(after="fence", code=code, references=self._going_on.references)
