@@ -7,29 +7,89 @@ The layout is `models--owner--name/{blobs/<etag>, refs/<revision>, snapshots/<co
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from chatterm.errors import HubError
 from chatterm.hub import names
 
 _MAX_DEPTH = 6
 """Folders inside a snapshot that are looked into."""
+_ETAG = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class Slot:
+    """Where one file of a repository lies in the cache, and where it lies while it is fetched.
+
+    Names come from the network: what would lead outside of the repository's folder is refused.
+
+    Raises:
+        HubError: one of the names cannot be a place in the cache.
+    """
+
+    def __init__(self, repo: str, commit: str, file: str, etag: str) -> None:
+        parts = file.split("/")
+        is_path = not {"", ".", ".."} & set(parts) and "\\" not in file and names.printable(file) == file
+        if not is_path or not _COMMIT.fullmatch(commit) or not _ETAG.fullmatch(etag) or repo.count("/") != 1:
+            raise HubError(
+                f"{names.printable(repo)} names a file in a way that is not safe: “{names.printable(file)}”.",
+                "Nothing was fetched. Tell the owner of the repository, or take another one.",
+            )
+        self.file = file
+        self.commit = commit
+        self.root = repo_folder(repo)
+        self.blob = self.root / "blobs" / etag
+        """The bytes, when they are whole."""
+        self.partial = self.blob.with_name(f"{etag}.chatterm.incomplete")
+        """The bytes that arrived so far. Other tools know by the ending that it is not whole."""
+        self.damaged = self.blob.with_name(f"{etag}.damaged")
+        """Bytes that were not what the Hub had announced."""
+        self.pointer = self.root / "snapshots" / commit / file
+        """What programs open: a link to the blob."""
+        self.lock = folder() / ".locks" / self.root.name / f"{etag}.lock"
+        """The lock that huggingface_hub takes while it fetches these bytes."""
+
+    def make_folders(self) -> None:
+        """Make the folders that the file needs; the snapshot's too, without which other tools see damage."""
+        for path in (self.blob, self.pointer, self.lock):
+            path.parent.mkdir(parents=True, exist_ok=True)
+
+    def link(self) -> None:
+        """Let the snapshot's name lead to the blob; on a disk without links it becomes the file itself."""
+        self.pointer.unlink(missing_ok=True)
+        try:
+            self.pointer.symlink_to(os.path.relpath(self.blob, self.pointer.parent))
+        except OSError:
+            self.blob.replace(self.pointer)
+
+
+def point(repo: str, revision: str, commit: str) -> None:
+    """Note which commit a branch or tag is, so that it is found by its name offline."""
+    if revision == commit:
+        return
+    reference = repo_folder(repo) / "refs" / revision
+    reference.parent.mkdir(parents=True, exist_ok=True)
+    new = reference.with_name(f"{reference.name}.{os.getpid()}.tmp")
+    new.write_text(commit, encoding="utf-8")
+    new.replace(reference)
 
 
 def home() -> Path:
     """Where Hugging Face tools keep cache and token; `HF_HOME` moves it."""
     if chosen := os.environ.get("HF_HOME"):
-        return _expanded(chosen)
-    return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+        return expanded(chosen)
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
 
 
 def folder() -> Path:
     """The cache itself; `HF_HUB_CACHE` moves it."""
     chosen = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
-    return _expanded(chosen) if chosen else home() / "hub"
+    return expanded(chosen) if chosen else home() / "hub"
 
 
-def _expanded(path: str) -> Path:
+def expanded(path: str) -> Path:
     """A path with `~` and variables filled in, as huggingface_hub does."""
     return Path(os.path.expandvars(path)).expanduser()
 

@@ -76,3 +76,15 @@ def title(name: str) -> str:
 def printable(text: str) -> str:
     """Text of unknown origin without what would steer a terminal: control, format and private characters."""
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in text)
+
+
+def amount(n_bytes: float) -> str:
+    """A number of bytes as people read it, in powers of a thousand as disks are sold.
+
+    Example: 9_130_000_000 -> "9.1 GB"
+    """
+    for unit in ("bytes", "kB", "MB"):
+        if n_bytes < 999.5:
+            return f"{n_bytes:.0f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} GB"
