@@ -12,6 +12,7 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -244,6 +245,21 @@ class Field(msgspec.Struct, frozen=True):
     """What the value at the lower bound means, where it is not a number: "automatic", "random"."""
 
 
+_RECORDS = {
+    "chat": ChatSettings,
+    "sampling": Sampling,
+    "load": LoadOptions,
+    "look": LookSettings,
+    "models": ModelsSettings,
+}
+
+
+def about(section: str) -> str:
+    """What a section of `Settings` is for, in a sentence or two."""
+    return (_RECORDS[section].__doc__ or "").strip()
+
+
+@cache
 def fields_of(section: str) -> tuple[Field, ...]:
     """The fields of a section of `Settings`, in their order.
 
@@ -251,13 +267,7 @@ def fields_of(section: str) -> tuple[Field, ...]:
     """
     from msgspec import inspect  # late: only forms and flags ask
 
-    record = {
-        "chat": ChatSettings,
-        "sampling": Sampling,
-        "load": LoadOptions,
-        "look": LookSettings,
-        "models": ModelsSettings,
-    }[section]
+    record = _RECORDS[section]
     described = inspect.type_info(record)
     assert isinstance(described, inspect.StructType)
     declared = get_type_hints(record)  # msgspec sorts the values of a choice; here they are as written

@@ -1,0 +1,173 @@
+"""Choose a model: the ones on this machine, narrowed by typing, or the path of a file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from chatterm.library import LocalModel
+
+Models = Sequence[LocalModel] | Callable[[], Sequence[LocalModel]]
+"""The models that are here, or what lists them; that is asked in a thread, once the screen is drawn."""
+
+EMPTY = """\
+There is no model on this machine yet.
+
+Fetch one in a shell:  chatterm models pull OWNER/NAME
+Or name a folder with GGUF files in the settings: Model, Model folders.
+Or type the path of a .gguf file above.\
+"""
+
+
+async def listed(models: Models) -> list[LocalModel]:
+    """The models that are here."""
+    return list(await asyncio.to_thread(models) if callable(models) else models)
+
+
+def size(n_bytes: int) -> str:
+    """A file's size as people say it.
+
+    Example: 4_920_000_000 -> "4.9 GB"
+    """
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if n_bytes >= factor:
+            number = n_bytes / factor
+            return f"{number:.0f} {unit}" if number >= 100 else f"{number:.1f} {unit}"
+    return f"{n_bytes} bytes"
+
+
+def matches(model: LocalModel, words: str) -> bool:
+    """Whether all words are somewhere in what is known about a model."""
+    known = f"{model.name} {model.repo} {model.quantization} {model.path}".lower()
+    return all(word in known for word in words.lower().split())
+
+
+def typed_files(text: str) -> list[Path]:
+    """The GGUF files that a typed path means: the file, or those in the folder; none when it is no path."""
+    if not text.startswith(("/", "~", ".")):
+        return []
+    path = Path(text).expanduser()
+    try:
+        if path.is_file():
+            return [path.absolute()]
+        folder, start = (path, "") if path.is_dir() else (path.parent, path.name)
+        return sorted(file.absolute() for file in folder.glob("*.gguf") if file.name.startswith(start))[:100]
+    except OSError:
+        return []
+
+
+class ModelPicker(ModalScreen[Path | None]):
+    """Gives the file that was chosen, or None."""
+
+    CSS_PATH = "model_picker.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Cancel", show=False),
+        Binding("down", "list('cursor_down')", show=False),
+        Binding("up", "list('cursor_up')", show=False),
+        Binding("pagedown", "list('page_down')", show=False),
+        Binding("pageup", "list('page_up')", show=False),
+    ]
+
+    def __init__(self, models: Models, current: str | Path = "") -> None:
+        """A list of models.
+
+        Args:
+            models: What there is.
+            current: The file that answers now, which is marked.
+        """
+        super().__init__()
+        self.models = models
+        self.current = str(current)
+        self.found: list[LocalModel] | None = None
+        """None while they are being listed."""
+
+    def compose(self) -> ComposeResult:
+        """A filter, the list, and what to do."""
+        with Vertical(id="panel") as panel:
+            panel.border_title = "Choose a model"
+            panel.border_subtitle = "type to filter · ↑↓ · enter chooses · esc"
+            yield Input(placeholder="Type a part of its name, or the path of a .gguf file", compact=True)
+            yield OptionList(compact=True, markup=False)
+            yield Static("Looking for models …", id="empty", markup=False)
+
+    def on_mount(self) -> None:
+        """Draw first, then list."""
+        self.query_one(OptionList).can_focus = False  # keys go to the filter, which hands on what moves the cursor
+        self.call_after_refresh(self.list_models)
+
+    @work(exclusive=True, group="models")
+    async def list_models(self) -> None:
+        """Ask which models are here."""
+        self.found = await listed(self.models)
+        await self.show_matches("").wait()
+        options = self.query_one(OptionList)
+        for i, model in enumerate(self.found):
+            if self._is_current(model):
+                options.highlighted = i
+
+    @on(Input.Changed)
+    def filter_models(self, event: Input.Changed) -> None:
+        """Narrow the list."""
+        self.show_matches(event.value)
+
+    @work(exclusive=True, group="filter")
+    async def show_matches(self, text: str) -> None:
+        """Show the models that match what is typed, and the files that it names."""
+        files = await asyncio.to_thread(typed_files, text.strip())
+        models = [model for model in self.found or () if matches(model, text)]
+        options = self.query_one(OptionList)
+        options.clear_options()
+        options.add_options(Option(self._line(model), id=str(model.path)) for model in models)
+        known = {str(model.path) for model in models}
+        options.add_options(Option(_file_line(file), id=str(file)) for file in files if str(file) not in known)
+        options.highlighted = 0 if options.option_count else None
+        options.display = bool(options.option_count)
+        empty = self.query_one("#empty", Static)
+        empty.display = not options.option_count and self.found is not None
+        empty.update(EMPTY if not self.found else "No model matches, and there is no such file.")
+
+    @on(Input.Submitted)
+    def choose_highlighted(self) -> None:
+        """Enter takes what is under the cursor."""
+        options = self.query_one(OptionList)
+        if options.highlighted is not None:
+            self._choose(options.get_option_at_index(options.highlighted))
+
+    @on(OptionList.OptionSelected)
+    def choose_clicked(self, event: OptionList.OptionSelected) -> None:
+        """A click takes what is under the mouse."""
+        self._choose(event.option)
+
+    def _choose(self, option: Option) -> None:
+        self.dismiss(Path(option.id or ""))
+
+    def action_list(self, movement: str) -> None:
+        """Move the cursor of the list."""
+        getattr(self.query_one(OptionList), f"action_{movement}")()
+
+    def _is_current(self, model: LocalModel) -> bool:
+        return self.current in (str(model.path), model.name)
+
+    def _line(self, model: LocalModel) -> Content:
+        """A model's name, and below it what is known about it."""
+        mark = ("● ", "bold $success") if self._is_current(model) else ("  ", "")
+        facts = (model.quantization, size(model.size_bytes), model.repo or str(model.path.parent), model.source)
+        return Content.assemble(
+            mark, (model.name, "bold"), ("\n  " + " · ".join(fact for fact in facts if fact), "$text-muted")
+        )
+
+
+def _file_line(file: Path) -> Content:
+    """A file that was typed."""
+    return Content.assemble("  ", (file.stem, "bold"), (f"\n  {file.parent}", "$text-muted"))

@@ -1,0 +1,235 @@
+"""The settings panel: every setting that there is, for this conversation or as the default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static, TabbedContent, TabPane, Tabs
+
+from chatterm.events import ModelInfo
+from chatterm.settings import Settings, about
+from chatterm.ui import themes as looks
+from chatterm.ui.form import Draft, Scope, SettingsResult
+from chatterm.ui.screens.model_picker import ModelPicker, Models, listed
+from chatterm.ui.widgets.choice import Choice
+from chatterm.ui.widgets.control import Control
+from chatterm.ui.widgets.controls import control_for
+from chatterm.ui.widgets.field_row import FieldRow
+from chatterm.ui.widgets.model_button import ModelButton
+
+__all__ = ["SettingsResult", "SettingsScreen"]
+
+PAGES: dict[str, tuple[str, ...]] = {
+    "Model": ("chat", "models"),
+    "Sampling": ("sampling",),
+    "Loading": ("load",),
+    "Look": ("look",),
+}
+"""What the tabs are called, and which sections of the settings stand there."""
+
+
+class Page(VerticalScroll, can_focus=False, inherit_bindings=False):
+    """The rows below a tab."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pageup", "page_up", "Page up", show=False),
+        Binding("pagedown", "page_down", "Page down", show=False),
+    ]
+
+
+class SettingsScreen(ModalScreen[SettingsResult | None]):
+    """Gives what was changed and for what it counts, or None."""
+
+    CSS_PATH = "settings.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Cancel", show=False),
+        Binding("ctrl+s", "apply", "Apply", show=False, priority=True),
+        Binding("ctrl+r", "reset", "Default", show=False),
+        Binding("ctrl+pageup", "page(-1)", "Previous page", show=False, priority=True),
+        Binding("ctrl+pagedown", "page(1)", "Next page", show=False, priority=True),
+        Binding("up", "app.focus_previous", show=False),
+        Binding("down", "app.focus_next", show=False),
+    ]
+
+    def __init__(
+        self,
+        settings: Settings,
+        overrides: Mapping[str, Any],
+        models: Models,
+        themes: Sequence[str],
+        model: ModelInfo | None = None,
+        has_conversation: bool = True,
+        automatic_theme: str = looks.DEFAULT_DARK,
+        page: str = "Sampling",
+    ) -> None:
+        """A panel that edits settings; it saves nothing itself.
+
+        Args:
+            settings: The defaults, as they are in the file.
+            overrides: What the open conversation has of its own.
+            models: For the model picker.
+            themes: Names of themes that the app has registered.
+            model: The one that is loaded, for its limits.
+            has_conversation: Whether there is a conversation (also a new one) to set things for.
+            automatic_theme: The one that follows the terminal.
+            page: Which of `PAGES` is open at first.
+        """
+        super().__init__()
+        scope: Scope = "conversation" if has_conversation else "default"
+        self.draft = Draft(settings, overrides, scope, can_think=bool(model and model.can_think))
+        self.models, self.themes, self.model = models, themes, model
+        self.has_conversation, self.automatic_theme, self.first_page = has_conversation, automatic_theme, page
+        self.theme_before = ""
+
+    def compose(self) -> ComposeResult:
+        """Pages above, scope and buttons below."""
+        with Vertical(id="panel") as panel:
+            panel.border_title = "Settings"
+            panel.border_subtitle = "↑↓ field · ←→ change · 0-9 type · del default · ctrl+s apply · esc cancel"
+            with TabbedContent(initial=self.first_page.lower()):
+                for title, sections in PAGES.items():
+                    with TabPane(title, id=title.lower()), Page():
+                        for section in sections:
+                            yield from self.rows(section)
+            with Horizontal(id="bottom"):
+                yield self.scope_choice()
+                yield Button("Cancel", id="cancel", compact=True)
+                yield Button("Apply", id="apply", variant="primary", compact=True)
+
+    def rows(self, section: str) -> ComposeResult:
+        """A line about the section, then a row for each of its fields."""
+        yield Static(f"{about(section)}{self.now() if section == 'load' else ''}", classes="about", markup=False)
+        themes = {name: self.app.get_theme(name) for name in self.themes}
+        for field in self.draft.fields(section):
+            yield FieldRow(field, control_for(field, self.draft.value(field), self.model, themes))
+
+    def now(self) -> str:
+        """How the model that answers is loaded."""
+        if not (model := self.model):
+            return ""
+        layers = f"{model.n_gpu_layers} of {model.n_layers} layers on a GPU" if model.n_gpu_layers else "no GPU"
+        return (
+            f"\nNow: a window of {model.n_ctx:,} tokens (the model is trained for {model.n_ctx_train:,}), "
+            f"{model.n_threads} threads, {layers}."
+        )
+
+    def scope_choice(self) -> Static | Choice:
+        """For what the changes count."""
+        if not self.has_conversation:
+            return Static("Changes count as default.", id="scope", markup=False)
+        options = [("conversation", "for this conversation"), ("default", "as default")]
+        return Choice(options, self.draft.scope, id="scope")
+
+    def on_mount(self) -> None:
+        """Begin with the first field."""
+        self.theme_before = self.app.theme
+        self.show_marks()
+        self.focus_first()
+        self.name_model()
+
+    @work(exclusive=True, group="models")
+    async def name_model(self) -> None:
+        """Show the chosen model's name, once the models that are here are known."""
+        button = self.query_one(ModelButton)
+        for model in await listed(self.models):
+            if str(model.path) == button.value:
+                button.name_shown = " · ".join(part for part in (model.name, model.quantization) if part)
+
+    def show_marks(self) -> None:
+        """Say of each field whether it is the default, and what that is."""
+        for row in self.query(FieldRow):
+            row.mark = self.draft.mark(row.field)
+            row.default = self.draft.default(row.field)
+            row.note = "This conversation has a value of its own." if self.draft.hides(row.field) else ""
+
+    def focus_first(self) -> None:
+        """Focus the first field of the open page."""
+        pane = self.query_one(TabbedContent).active_pane
+        if pane:
+            pane.query(FieldRow).first().take_focus()
+
+    @on(Control.Changed)
+    def take_change(self, event: Control.Changed) -> None:
+        """Keep what was changed, and show what it means."""
+        event.stop()
+        row = next((row for row in self.query(FieldRow) if row.control is event.control), None)
+        match event:
+            case Control.ResetWanted() if row:
+                event.control.choose(self.draft.default(row.field))
+            case ModelButton.Pressed():
+                self.pick_model(event.control)
+            case _ if row is None:
+                self.change_scope(event.control.value)
+            case _:
+                self.draft.edit(row.field, event.control.value)
+                row.show_problem(event.control.problem)
+                row.mark = self.draft.mark(row.field)
+                if row.field.name == "theme":
+                    self.preview(event.control.value)
+
+    def change_scope(self, scope: Scope) -> None:
+        """Show what counts there; what was changed stays changed."""
+        self.draft.scope = scope
+        for row in self.query(FieldRow):
+            if not row.control.problem and row.control.value != self.draft.value(row.field):
+                row.control.show(self.draft.value(row.field))
+        self.show_marks()
+
+    def preview(self, theme: str) -> None:
+        """Put a theme on at once; Cancel takes it off again."""
+        name = theme or self.automatic_theme
+        if name in self.app.available_themes:
+            self.app.theme = name
+
+    @work(exclusive=True, group="pick")
+    async def pick_model(self, button: Control) -> None:
+        """Ask which model shall answer."""
+        path: Path | None = await self.app.push_screen_wait(ModelPicker(self.models, button.value))
+        if path is not None and isinstance(button, ModelButton):
+            button.name_shown = ""
+            button.choose(str(path))
+            self.name_model()
+
+    @on(Button.Pressed, "#apply")
+    def action_apply(self) -> None:
+        """Give the changes back; not while a value is refused, to which the focus goes instead."""
+        for row in self.query(FieldRow):
+            if row.control.problem:
+                self.query_one(TabbedContent).active = next(
+                    pane.id or "" for pane in row.ancestors if isinstance(pane, TabPane)
+                )
+                self.call_after_refresh(row.take_focus)
+                return
+        changes = self.draft.changes()
+        self.dismiss(SettingsResult(changes, self.draft.scope) if changes else None)
+
+    @on(Button.Pressed, "#cancel")
+    def action_cancel(self) -> None:
+        """Leave everything as it was."""
+        self.app.theme = self.theme_before
+        self.dismiss(None)
+
+    def action_reset(self) -> None:
+        """Take the default back in the field that has the focus."""
+        for node in self.focused.ancestors_with_self if self.focused else ():
+            if isinstance(node, Control):
+                node.action_reset()
+                return
+
+    def action_page(self, by: int) -> None:
+        """Open the next page."""
+        pages = [title.lower() for title in PAGES]
+        sections = self.query_one(TabbedContent)
+        sections.active = pages[(pages.index(sections.active) + by) % len(pages)]
+        self.call_after_refresh(self.focus_first)
+
+    @on(Tabs.TabActivated)
+    def show_top(self) -> None:
+        """A page begins at its top."""

@@ -1,0 +1,118 @@
+"""Which control edits which setting."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from textual.content import Content
+from textual.theme import Theme
+
+from chatterm.events import ModelInfo
+from chatterm.settings import STAGES, Field
+from chatterm.ui import form
+from chatterm.ui.widgets.choice import Choice
+from chatterm.ui.widgets.control import Control
+from chatterm.ui.widgets.model_button import ModelButton
+from chatterm.ui.widgets.slider import Slider
+from chatterm.ui.widgets.stages import Stages
+from chatterm.ui.widgets.text_field import TextField
+
+_THEME_COLUMN = 26
+_STAGE_TITLES = {
+    "penalties": "penalties: repeat, frequency, presence",
+    "top_k": "top-k",
+    "typical": "typical-p",
+    "top_p": "top-p",
+    "min_p": "min-p",
+    "temperature": "temperature",
+}
+
+
+def control_for(field: Field, value: Any, model: ModelInfo | None, themes: Mapping[str, Theme | None]) -> Control:
+    """The control of a field.
+
+    Args:
+        field: What is edited.
+        value: Its value at first.
+        model: The one that is loaded, for its limits.
+        themes: All that can be chosen; None where only the name is known.
+    """
+    match field.name, field.kind:
+        case "model", _:
+            return ModelButton(value)
+        case "theme", _:
+            return Choice(_theme_options(themes, value), value, column=_THEME_COLUMN)
+        case "enable_thinking", _:
+            return Choice([(None, "as the model likes"), (True, "on"), (False, "off")], value)
+        case "stop", _:
+            return TextField(value, form.escaped, form.unescaped, r"none; write one a line, \n is a line break")
+        case "folders", _:
+            return TextField(value, "\n".join, form.listed, "none; write one a line, such as ~/models")
+        case "order", _:
+            return Stages({stage: _STAGE_TITLES[stage] for stage in STAGES}, value)
+        case _, "number" | "integer":
+            return Slider(field, value, _reach(field, model), _word(field, model))
+        case _, "switch":
+            return Choice([(True, "on"), (False, "off")], value)
+        case _, "choice":
+            return Choice([(choice, choice) for choice in field.choices], value)
+        case _, "table":
+            return TextField(value, form.assignments, _variables(model), "none; write one a line: name = value")
+    return TextField(value, placeholder="empty")
+
+
+def _reach(field: Field, model: ModelInfo | None) -> float | None:
+    """Where a bar ends: what the model or the machine has."""
+    match field.name:
+        case "n_threads":
+            return os.cpu_count()
+        case "n_ctx" if model and model.n_ctx_train:
+            return model.n_ctx_train
+        case "n_gpu_layers" if model and model.n_layers:
+            return model.n_layers + 1
+    return None
+
+
+def _word(field: Field, model: ModelInfo | None) -> form.Word | None:
+    """What a number means, where that can be said: the mood of a temperature, what "automatic" is now."""
+    if field.name == "temperature":
+        return form.temperature_word
+    now = {"n_ctx": model.n_ctx, "n_threads": model.n_threads}.get(field.name) if model else None
+    return (lambda value: f"now {now:,}" if value == field.minimum else "") if now else None
+
+
+def _variables(model: ModelInfo | None) -> form.Reader:
+    """Reads template variables; thinking is left to its own field, where there is one."""
+
+    def read(text: str) -> dict[str, Any]:
+        found = form.variables(text)
+        if model and model.can_think and form.THINKING.name in found:
+            raise ValueError(f"{form.THINKING.name} has a field of its own: {form.THINKING.title}.")
+        return found
+
+    return read
+
+
+def _theme_options(themes: Mapping[str, Theme | None], chosen: str) -> Sequence[tuple[str, str | Content]]:
+    """Following the terminal, then each theme in its own colours; a chosen one that is gone stays to be seen."""
+    options: list[tuple[str, str | Content]] = [("", "as the terminal is")]
+    options += [(name, _swatch(name, theme)) for name, theme in themes.items()]
+    if chosen and chosen not in themes:
+        options.append((chosen, f"{chosen} (not found)"))
+    return options
+
+
+def _swatch(name: str, theme: Theme | None) -> Content:
+    """A theme's name beside its text and its two main colours on its background."""
+    if theme is None:
+        return Content(name)
+    ground = theme.background or ("#121212" if theme.dark else "#efefef")
+    accent = theme.accent or theme.primary
+    return Content.assemble(
+        (" A", f"{theme.foreground or 'auto'} on {ground}"),
+        ("▪", f"{theme.primary} on {ground}"),
+        ("▪ ", f"{accent} on {ground}"),
+        f" {name}",
+    )

@@ -1,0 +1,49 @@
+"""The model that is chosen, and the wish to choose another one."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.reactive import var
+
+from chatterm.ui.widgets.control import Control
+
+
+class ModelButton(Control):
+    """Shows a model file; Enter and clicks ask for the list."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space,right", "press", "Choose", show=False)]
+    DEFAULT_CSS = """
+    ModelButton { height: auto; width: 1fr; color: $foreground; pointer: pointer; }
+    ModelButton:hover { background: $boost; }
+    """
+
+    name_shown: var[str] = var("", init=False)
+    """How people call the file, once that is known."""
+
+    class Pressed(Control.Changed):
+        """The user wants to choose."""
+
+    def __init__(self, value: Any, id: str | None = None) -> None:
+        super().__init__(value, id)
+
+    def render(self) -> Content:
+        """Name, and what to press."""
+        style = "bold reverse" if self.has_focus else "bold"
+        name = self.name_shown or PurePath(self.value).stem or "none is chosen"
+        return Content.assemble((f" {name} ", style), ("   choose another ›", "$text-primary"))
+
+    def watch_name_shown(self) -> None:
+        """Draw it."""
+        self.refresh(layout=True)
+
+    def action_press(self) -> None:
+        """Ask for the list."""
+        self.post_message(self.Pressed(self))
+
+    def on_click(self) -> None:
+        """Ask for the list."""
+        self.action_press()
