@@ -31,6 +31,8 @@ TIMEOUT_SECONDS = 10.0
 """How long a write waits for another program that is writing."""
 NEARLY_NOTHING = 256 * 1024
 """Less free space than this, in bytes, explains why a file could not be written."""
+LOG_PAGES = 256
+"""After so many pages (of 4 kB) the log is written back into the file; a full disk should not be our doing."""
 
 
 class Database:
@@ -90,15 +92,24 @@ class Database:
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, job))
 
     def _transaction(self, begin: str, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a job inside a transaction; on a full disk once more, after the log has made room."""
         assert self._connection is not None, "the store is closed"
+        try:
+            return self._attempt(self._connection, begin, job)
+        except StoreFull:
+            with translated(self.path):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return self._attempt(self._connection, begin, job)
+
+    def _attempt(self, connection: sqlite3.Connection, begin: str, job: Callable[[sqlite3.Connection], T]) -> T:
         with translated(self.path):
-            self._connection.execute(begin)
+            connection.execute(begin)
             try:
-                result = job(self._connection)
-                self._connection.execute("COMMIT")
+                result = job(connection)
+                connection.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
             return result
 
@@ -116,9 +127,8 @@ class Database:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        with translated(self.path), contextlib.closing(connection):
-            if not self.read_only_reason:
-                connection.execute("PRAGMA optimize")
+        with translated(self.path):
+            connection.close()
         if self._copy:
             self._copy.cleanup()
 
@@ -138,6 +148,7 @@ class Database:
                 self._check(connection, migrations)
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
                 migrate(connection, migrations)
             except BaseException:
                 connection.close()
@@ -215,19 +226,22 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is None or (isinstance(error, sqlite3.IntegrityError) and code != sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY):
-            raise  # a mistake in this package
-        raise _from_sqlite(path, error, code & 0xFF) from error
+        if ours := _from_sqlite(path, error):
+            raise ours from error
+        raise  # a mistake in this package
     except OSError as error:
         raise _from_system(path, error) from error
 
 
-def _from_sqlite(path: Path, error: sqlite3.Error, code: int) -> StoreError:
+def _from_sqlite(path: Path, error: sqlite3.Error) -> StoreError | None:
+    """Our error for one of SQLite's; None for what says nothing about the file."""
     import sqlite3
 
-    match code:
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+        return NotFound("The conversation is gone.", "Another chatterm has deleted it.")
+    match code & 0xFF:  # without the detail
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
             return StoreLocked(
                 f"Another program keeps {path} locked.", "Close it, or wait until it is done; then try again."
             )
@@ -240,11 +254,11 @@ def _from_sqlite(path: Path, error: sqlite3.Error, code: int) -> StoreError:
                 f"{path} is damaged: {error}.",
                 "It was left as it is. Restore it from a backup, or move it out of the way to start afresh.",
             )
-        case sqlite3.SQLITE_CONSTRAINT:
-            return NotFound("The conversation is gone.", "Another chatterm has deleted it.")
-    if _is_full(path):
-        return _full(path)
-    return StoreError(f"{path} cannot be used: {error}.", "Check the disk that it is on.")
+        case sqlite3.SQLITE_IOERR if _is_full(path):
+            return _full(path)
+        case sqlite3.SQLITE_IOERR:
+            return StoreError(f"{path} cannot be used: {error}.", "Check the disk that it is on.")
+    return None
 
 
 def _from_system(path: Path, error: OSError) -> StoreError:

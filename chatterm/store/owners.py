@@ -27,44 +27,43 @@ class Owner:
     def take(self) -> None:
         """Choose a name and lock its file.
 
-        Raises:
-            OSError: the file cannot be made.
+        Where that is impossible (no space, no locks on this file system), others will take this
+        owner for dead and show its replies as interrupted; what it writes later puts that right.
         """
         while self._handle is None:
             self.name = secrets.token_hex(8)
             path = _lock_file(self.database, self.name)
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            with contextlib.suppress(OSError):  # a file system without locks: others will take us for dead
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            if path.exists():  # else another one found it before it was locked, and swept it away
-                self._handle = handle
-            else:
-                os.close(handle)
+            with contextlib.suppress(OSError):
+                self._handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+                fcntl.flock(self._handle, fcntl.LOCK_EX)
+            if self._handle is None or path.exists():
+                return
+            os.close(self._handle)  # another one found the file before it was locked, and swept it away
+            self._handle = None
 
     def release(self) -> None:
         """Give the name up and remove the file."""
         if self._handle is None:
             return
-        _lock_file(self.database, self.name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            _lock_file(self.database, self.name).unlink(missing_ok=True)
         os.close(self._handle)
         self._handle = None
 
     def is_alive(self, name: str) -> bool:
         """Whether the owner of that name, this one or another, still has its store open."""
-        if name == self.name:
-            return self._handle is not None
         path = _lock_file(self.database, name)
-        return path.exists() and not _lock_if_free(path)
+        return name == self.name or (path.exists() and not _is_free(path, fcntl.LOCK_SH))
 
     def sweep(self) -> None:
         """Remove the lock files of owners that are dead."""
         prefix = _lock_file(self.database, "").name
         for path in self.database.parent.iterdir():
             if path.name.startswith(prefix) and path.name != prefix + self.name:
-                _lock_if_free(path, lambda path: path.unlink(missing_ok=True))
+                _is_free(path, fcntl.LOCK_EX, lambda path: path.unlink(missing_ok=True))
 
 
-def _lock_if_free(path: Path, then: Callable[[Path], object] = lambda _: None) -> bool:
+def _is_free(path: Path, kind: int, then: Callable[[Path], object] = lambda _: None) -> bool:
     """Whether nobody holds the lock of a file; if so, something is done while it is held here."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -73,7 +72,7 @@ def _lock_if_free(path: Path, then: Callable[[Path], object] = lambda _: None) -
     except OSError:
         return False  # cannot be told: what is another's is left alone
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
         then(path)
     except BlockingIOError:
         return False

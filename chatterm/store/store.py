@@ -14,7 +14,7 @@ from typing import Any, Self
 from chatterm.conversation import Conversation, ReplyRecord, Turn, TurnState
 from chatterm.errors import StoreError
 from chatterm.store import conversations, turns
-from chatterm.store.database import TIMEOUT_SECONDS, Database, translated
+from chatterm.store.database import TIMEOUT_SECONDS, Database
 from chatterm.store.migrations import MIGRATIONS, Migration
 from chatterm.store.owners import Owner
 
@@ -48,9 +48,8 @@ class Store:
         store = cls(database, Owner(path))
         try:
             if not store.read_only_reason:
-                with translated(path):
-                    store._owner.take()
-                    store._owner.sweep()
+                store._owner.take()
+                store._owner.sweep()
             await store._interrupt_the_dead()
         except BaseException:
             store._owner.release()
