@@ -202,9 +202,12 @@ class Database:
         self, connection: sqlite3.Connection, migrations: Sequence[Migration], needs_current: bool = False
     ) -> None:
         """Refuse a file that is not ours, before anything in it is changed."""
-        if is_foreign(connection):
+        connection.execute("BEGIN")  # one view of it: another chatterm may be making it right now
+        is_another_programs, version = is_foreign(connection), version_of(connection)
+        connection.execute("COMMIT")
+        if is_another_programs:
             raise StoreDamaged(f"{self.path} is another program's database.", "Move it out of the way.")
-        if (version := version_of(connection)) > len(migrations):
+        if version > len(migrations):
             raise StoreDamaged(
                 f"{self.path} was written by a newer chatterm (its version is {version}, this one knows "
                 f"{len(migrations)}).",
