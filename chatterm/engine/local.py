@@ -1,0 +1,266 @@
+"""The engine that runs models on this machine: the parent's side of the worker process.
+
+It turns the protocol of `engine.base` into questions to the worker, a closed iterator into a stop,
+and a stop that is not obeyed into a kill. It never imports llama.cpp: the worker does, and may end
+at any moment without taking the app along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import TypeVar
+
+from chatterm.engine.base import Capabilities, EngineReport, Prompt, TokenPiece
+from chatterm.engine.process import COMMAND, WorkerProcess
+from chatterm.engine.wire import (
+    Answered,
+    Ask,
+    Counted,
+    CountPrompt,
+    Done,
+    Failure,
+    LoadModel,
+    MakeReport,
+    Pieces,
+    Reported,
+    SplitText,
+    Stop,
+    WriteReply,
+)
+from chatterm.errors import ModelNotFound, ModelUnreadable, WorkerDied
+from chatterm.events import Finished, Loaded, LoadEvent, Loading, LoadStage, ModelInfo, ReplyEvent
+from chatterm.settings import LoadOptions, Sampling
+
+PATIENCE_SECONDS = 2.0
+"""How long a worker may take to obey a stop while it reads or writes, before it is killed."""
+_LOAD_PATIENCE_SECONDS = 0.1
+"""The same while it loads: nothing is lost with it then."""
+
+E = TypeVar("E")
+
+
+class LocalEngine:
+    """Runs GGUF models through llama.cpp, in a process of its own.
+
+    The process is started on first use, or early by `start`. When it dies, the request that was
+    running raises `WorkerDied`, `model` becomes None, and the next `load` starts a new one;
+    `last_load` has what to load again.
+    """
+
+    def __init__(self, command: Sequence[str] = COMMAND, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self.capabilities = Capabilities()
+        self.last_load: tuple[Path, LoadOptions] | None = None
+        """What was loaded last, whether it still is or not."""
+        self._command = command
+        self._patience_seconds = patience_seconds
+        self._model: ModelInfo | None = None
+        self._worker: WorkerProcess | None = None
+        self._must_reload = False
+        """True after a worker was killed because it did not stop: it is not the user's loss."""
+        self._busy = asyncio.Lock()
+        self._settling: asyncio.Task[None] | None = None
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """The model that is loaded; None when there is none, also after the worker has died."""
+        return self._model
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id; None while there is none."""
+        return self._worker.process.pid if self._worker else None
+
+    async def start(self) -> None:
+        """Start the worker ahead of its first use."""
+        async with self._busy:
+            await self._running()
+
+    async def load(self, path: Path, options: LoadOptions) -> AsyncGenerator[LoadEvent, None]:
+        """Take the place of the loaded model by this one; ends with `Loaded`.
+
+        A path without a GGUF file is refused before the loaded model is given up.
+
+        Raises:
+            LibraryMissing, ModelNotFound, ModelUnreadable, OutOfMemory, WorkerDied.
+        """
+        async with self._busy:
+            await asyncio.to_thread(check_file, path)
+            yield Loading(LoadStage.STARTING)
+            await self._running()
+            self.last_load = (path, options)
+            async with aclosing(self._load(path, options)) as events:
+                async for event in events:
+                    yield event
+
+    async def reply(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[ReplyEvent, None]:
+        """Sample an answer, token by token; ends with `Finished`.
+
+        Raises:
+            ModelNotFound: nothing is loaded.
+            PromptTooLong, TemplateError, OutOfMemory, WorkerDied.
+        """
+        async with self._busy:
+            await self._loaded()
+            async with aclosing(self._answers(WriteReply(prompt, sampling), self._patience_seconds)) as events:
+                async for event in events:
+                    yield event  # type: ignore[misc]
+
+    async def tokenize(self, text: str) -> list[TokenPiece]:
+        """The tokens of a text, as user text: control tokens in it are spelled out."""
+        async with self._busy:
+            await self._loaded()
+            return (await self._one(SplitText(text), Pieces)).pieces
+
+    async def count(self, prompt: Prompt) -> int:
+        """Tokens that a prompt takes with the chat template around it."""
+        async with self._busy:
+            await self._loaded()
+            return (await self._one(CountPrompt(prompt), Counted)).n_tokens
+
+    async def report(self) -> EngineReport:
+        """Versions, devices and problems; does not need a model."""
+        async with self._busy:
+            await self._running()
+            return (await self._one(MakeReport(), Reported)).report
+
+    async def unload(self) -> None:
+        """Free the model's memory, by ending the process that holds it."""
+        async with self._busy:
+            await self._settled()
+            await self._end()
+
+    async def close(self) -> None:
+        """Free everything, also while a request is running; the engine is not used afterwards."""
+        await self._settled()
+        await self._end()
+
+    async def _load(self, path: Path, options: LoadOptions) -> AsyncGenerator[LoadEvent, None]:
+        """Ask the worker to load, and remember what it says."""
+        self._model, self._must_reload = None, False
+        async with aclosing(self._answers(LoadModel(str(path), options), _LOAD_PATIENCE_SECONDS)) as events:
+            async for event in events:
+                if isinstance(event, Loaded):
+                    self._model = event.model
+                yield event  # type: ignore[misc]
+
+    async def _loaded(self) -> None:
+        """Make sure that a worker runs which has the model.
+
+        Raises:
+            ModelNotFound: nothing is loaded.
+        """
+        await self._settled()
+        if self._must_reload and self.last_load:
+            async with aclosing(self._load(*self.last_load)) as events:
+                async for _ in events:
+                    pass
+        if self._model is None:
+            raise ModelNotFound("No model is loaded.", "Choose one in the settings.")
+
+    async def _running(self) -> WorkerProcess:
+        """The worker, started where there is none."""
+        await self._settled()
+        if self._worker is None or not self._worker.is_running:
+            self._worker = await WorkerProcess.start(self._command)
+            self._worker.on_end = self._forget
+        return self._worker
+
+    async def _answers(self, ask: Ask, patience_seconds: float) -> AsyncGenerator[Answered, None]:
+        """Ask the worker and yield what it answers; closing the iterator stops it."""
+        worker = await self._running()
+        number = worker.ask(ask)
+        finished = False
+        try:
+            while True:
+                event = (await worker.answer(number)).event
+                finished = isinstance(event, (Done, Failure))
+                if isinstance(event, Failure):
+                    raise event.error()
+                if finished:
+                    return
+                finished = isinstance(event, (Loaded, Finished))  # what follows is `Done` alone
+                yield event
+        except WorkerDied:
+            finished = True
+            raise
+        finally:
+            if not finished:
+                self._settling = asyncio.create_task(self._settle(worker, number, patience_seconds))
+                await asyncio.shield(self._settling)
+
+    async def _one(self, ask: Ask, kind: type[E]) -> E:
+        """The only answer to a question."""
+        async with aclosing(self._answers(ask, self._patience_seconds)) as events:
+            answers = [event async for event in events]
+        assert isinstance(answers[0], kind)
+        return answers[0]
+
+    async def _settle(self, worker: WorkerProcess, number: int, patience_seconds: float) -> None:
+        """Stop a question: politely, and by force when that is not heard."""
+        worker.stop(number, Stop())
+        try:
+            async with asyncio.timeout(patience_seconds):
+                while not isinstance((await worker.answer(number)).event, (Done, Failure)):
+                    pass
+        except TimeoutError:
+            self._must_reload = self._model is not None
+            self._release(worker)
+            worker.kill()
+            await worker.ended.wait()
+        except WorkerDied:
+            pass
+
+    async def _settled(self) -> None:
+        """Wait until a stop that is under way has come to its end."""
+        if self._settling is not None and not self._settling.done():
+            await asyncio.shield(self._settling)
+        self._settling = None
+
+    async def _end(self) -> None:
+        """End the worker and forget its model."""
+        worker, self._worker = self._worker, None
+        self._model, self._must_reload = None, False
+        if worker is not None:
+            self._release(worker)
+            await worker.end()
+
+    def _release(self, worker: WorkerProcess) -> None:
+        """From now on the end of this worker is no news."""
+        worker.on_end = lambda _: None
+        if worker is self._worker:
+            self._worker = None
+
+    def _forget(self, worker: WorkerProcess) -> None:
+        """The worker has ended by itself, and with it the model."""
+        if worker is self._worker:
+            self._worker, self._model = None, None
+
+
+def check_file(path: Path) -> None:
+    """Refuse what cannot be a model, before anything is given up for it.
+
+    Raises:
+        ModelNotFound: there is no such file.
+        ModelUnreadable: it is not a GGUF file, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ModelNotFound(f"There is no file {path}.", "Choose another model, or fetch it again.") from error
+    except OSError as error:
+        raise ModelUnreadable(f"{path} cannot be read: {error.strerror or error}.", "Choose another file.") from error
+    if magic != b"GGUF":
+        raise ModelUnreadable(f"{path.name} is not a GGUF file.", _what_it_is(magic, path))
+
+
+def _what_it_is(magic: bytes, path: Path) -> str:
+    """A guess at what was downloaded in its place."""
+    if not magic:
+        return "It is empty: fetch it again."
+    if magic == b"vers" and path.stat().st_size < 1000:
+        return "It is a Git LFS pointer, not the model itself: fetch the file it points to."
+    return "Choose a file in GGUF format, such as those that model pages on the Hub list under GGUF."

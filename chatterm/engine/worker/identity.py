@@ -1,0 +1,108 @@
+"""What a model is: name, quantization, size, hash and where it came from."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+_END_BYTES = 1 << 20
+_VALUE_BYTES = 4096
+_FILE_TYPES = {
+    0: "F32",
+    1: "F16",
+    2: "Q4_0",
+    3: "Q4_1",
+    7: "Q8_0",
+    8: "Q5_0",
+    9: "Q5_1",
+    10: "Q2_K",
+    11: "Q3_K_S",
+    12: "Q3_K_M",
+    13: "Q3_K_L",
+    14: "Q4_K_S",
+    15: "Q4_K_M",
+    16: "Q5_K_S",
+    17: "Q5_K_M",
+    18: "Q6_K",
+    19: "IQ2_XXS",
+    20: "IQ2_XS",
+    21: "Q2_K_S",
+    22: "IQ3_XS",
+    23: "IQ3_XXS",
+    24: "IQ1_S",
+    25: "IQ4_NL",
+    26: "IQ3_S",
+    27: "IQ3_M",
+    28: "IQ2_S",
+    29: "IQ2_M",
+    30: "IQ4_XS",
+    31: "IQ1_M",
+    32: "BF16",
+    36: "TQ1_0",
+    37: "TQ2_0",
+    38: "MXFP4",
+    39: "NVFP4",
+    40: "Q1_0",
+    41: "Q2_0",
+}
+"""llama.cpp's numbers for `general.file_type`."""
+
+
+def metadata(llama: Any, model: Any, key: str) -> str:
+    """A value of the GGUF's header as text; "" where there is none."""
+    buffer = ctypes.create_string_buffer(_VALUE_BYTES)
+    n = llama.llama_model_meta_val_str(model, key.encode(), buffer, _VALUE_BYTES)
+    return buffer.value.decode("utf-8", "replace") if n >= 0 else ""
+
+
+def quantization(file_type: str, path: Path) -> str:
+    """The usual name of a quantization.
+
+    Example: "15" -> "Q4_K_M"; where the header does not say, the file name may: "tiny-Q8_0.gguf" -> "Q8_0"
+    """
+    if file_type.isdigit() and int(file_type) in _FILE_TYPES:
+        return _FILE_TYPES[int(file_type)]
+    named = re.search(r"(?<![A-Z0-9])(I?Q\d_[A-Z0-9_]+|B?F16|F32)(?![A-Z0-9])", path.stem, re.IGNORECASE)
+    return named[1].upper() if named else ""
+
+
+def name(given: str, path: Path) -> str:
+    """What to call a model: its own name, or that of its file, without the number of a part."""
+    return given.strip() or re.sub(r"-\d{5}-of-\d{5}$", "", path.stem)
+
+
+def repo(path: Path) -> str:
+    """The repository on the Hub, where the path lies in the Hugging Face cache.
+
+    Example: .../models--owner--name/snapshots/... -> "owner/name"
+    """
+    for part in path.parts:
+        if part.startswith("models--") and part.count("--") >= 2:
+            return part.removeprefix("models--").replace("--", "/", 1)
+    return ""
+
+
+def file_hash(path: Path) -> str:
+    """`sha256:...` where the cache names the file by it, else `quick:...` of its size and both ends."""
+    if path.is_symlink():
+        target = path.readlink()
+        if target.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", target.name):
+            return f"sha256:{target.name}"
+    size = path.stat().st_size
+    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
+    with path.open("rb") as file:
+        digest.update(file.read(_END_BYTES))
+        file.seek(max(0, size - _END_BYTES))
+        digest.update(file.read(_END_BYTES))
+    return f"quick:{digest.hexdigest()}"
+
+
+def file_bytes(path: Path) -> int:
+    """The size of a model file, all its parts together."""
+    if not re.search(r"-\d{5}-of-\d{5}$", path.stem):
+        return path.stat().st_size
+    parts = path.parent.glob(re.sub(r"-\d{5}-of-(\d{5})$", r"-*-of-\1", path.stem) + path.suffix)
+    return sum(part.stat().st_size for part in parts)

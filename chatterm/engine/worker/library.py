@@ -1,0 +1,144 @@
+"""llama.cpp as a library: imported, checked, silenced, and asked what it can compute on.
+
+Everything else in the worker gets the module of C functions from here, as `llama`. Nothing here knows
+models or requests.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+from collections import deque
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from chatterm.engine.base import Device, EngineReport
+from chatterm.engine.worker.layout import VERSION, mismatches
+from chatterm.errors import LibraryMissing
+
+REMEDY = f"Run: python -m pip install --force-reinstall --no-cache-dir llama-cpp-python=={VERSION}"
+_INFO, _WARNING, _ERROR, _CONTINUED = 2, 3, 4, 5
+_KINDS = {0: "CPU", 1: "GPU", 2: "integrated GPU", 3: "accelerator", 4: "several devices"}
+
+
+class Log:
+    """What llama.cpp says: into the log file, and kept for a while to be searched."""
+
+    def __init__(self) -> None:
+        self._lines: deque[tuple[int, str]] = deque(maxlen=2_000)
+        self._last_level = _INFO
+
+    def write(self, level: int, text: bytes | None, _: object) -> None:
+        """Called by llama.cpp for each line or part of one; must never raise."""
+        if text is None:
+            return
+        if level == _CONTINUED:
+            level = self._last_level
+        self._last_level = level
+        decoded = text.decode("utf-8", "replace")
+        self._lines.append((level, decoded))
+        if level >= _INFO:
+            sys.stderr.write(decoded)
+
+    def clear(self) -> None:
+        """Forget what was said so far."""
+        self._lines.clear()
+
+    @property
+    def text(self) -> str:
+        """Everything since the last `clear`."""
+        return "".join(line for _, line in self._lines)
+
+    @property
+    def errors(self) -> list[str]:
+        """The error lines since the last `clear`, without the name of the C function before them."""
+        lines = "".join(line for level, line in self._lines if level == _ERROR).splitlines()
+        return [re.sub(r"^[a-z_0-9]+: (error loading model: )?", "", line.strip()) for line in lines if line.strip()]
+
+
+class Library:
+    """llama.cpp, ready for use."""
+
+    def __init__(self, llama: Any, version: str) -> None:
+        self.llama = llama
+        self.version = version
+        self.log = Log()
+        self._log_callback = llama.llama_log_callback(self.log.write)  # a reference must live as long as the library
+        llama.llama_log_set(self._log_callback, ctypes.c_void_p(0))
+        llama.llama_backend_init()
+
+    def devices(self) -> tuple[Device, ...]:
+        """What this build of llama.cpp can compute on, on this machine."""
+        ggml = _declared(self.llama._lib)  # the package declares no ggml functions
+        found = []
+        for i in range(ggml.ggml_backend_dev_count()):
+            device = ggml.ggml_backend_dev_get(i)
+            free, total = ctypes.c_size_t(), ctypes.c_size_t()
+            ggml.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
+            kind = _KINDS.get(ggml.ggml_backend_dev_type(device), "unknown")
+            found.append(
+                Device(
+                    name=(ggml.ggml_backend_dev_name(device) or b"").decode("utf-8", "replace"),
+                    description=(ggml.ggml_backend_dev_description(device) or b"").decode("utf-8", "replace"),
+                    kind=kind,
+                    free_bytes=psutil.virtual_memory().available if kind == "CPU" else free.value,
+                    total_bytes=total.value,
+                )
+            )
+        return tuple(found)
+
+    def gpus(self) -> tuple[Device, ...]:
+        """The devices that layers can be moved to."""
+        return tuple(device for device in self.devices() if "GPU" in device.kind)
+
+    def report(self) -> EngineReport:
+        """Versions and devices."""
+        return EngineReport(
+            library_version=f"llama-cpp-python {self.version}",
+            system_info=self.llama.llama_print_system_info().decode("utf-8", "replace").strip(),
+            devices=self.devices(),
+            can_offload=bool(self.llama.llama_supports_gpu_offload()),
+            has_rpc=bool(self.llama.llama_supports_rpc()),
+        )
+
+
+def open_library() -> Library:
+    """llama.cpp, imported and checked.
+
+    Raises:
+        LibraryMissing: the package cannot be imported, or is not the version that was checked.
+    """
+    try:
+        import llama_cpp
+        import llama_cpp.llama_cpp as llama
+    except Exception as error:  # a shared library that does not load comes as almost any class
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise LibraryMissing(f"llama-cpp-python cannot be imported: {reason}.", REMEDY) from error
+    version = getattr(llama_cpp, "__version__", "unknown")
+    if version != VERSION:
+        raise LibraryMissing(f"llama-cpp-python is {version}, but chatterm was checked with {VERSION}.", REMEDY)
+    if problem := next(mismatches(llama), ""):
+        raise LibraryMissing(f"llama.cpp is not the build that chatterm was checked with: {problem}.", REMEDY)
+    return Library(llama, version)
+
+
+def missing_report(error: LibraryMissing) -> EngineReport:
+    """What can be reported without the library: what is wrong with it."""
+    return EngineReport(library_version="not usable", system_info="", problems=(str(error),))
+
+
+def _declared(ggml: Any) -> Any:
+    """The library with the device functions of ggml declared."""
+    ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
+    ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
+    ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
+    for name in ("name", "description"):
+        function = getattr(ggml, f"ggml_backend_dev_{name}")
+        function.restype, function.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
+    ggml.ggml_backend_dev_type.restype = ctypes.c_int
+    ggml.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
+    ggml.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p] + 2 * [ctypes.POINTER(ctypes.c_size_t)]
+    ggml.ggml_backend_dev_memory.restype = None
+    return ggml

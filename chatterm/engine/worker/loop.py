@@ -1,0 +1,163 @@
+"""The worker's life: one thread reads questions and sets the stop flag, the other answers them.
+
+When the parent is gone, however it went, the pipe to it ends and so does this process, at once and
+in the middle of whatever it does.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+
+from chatterm.engine.base import TokenPiece
+from chatterm.engine.wire import (
+    Answer,
+    Answered,
+    Counted,
+    CountPrompt,
+    Done,
+    Failure,
+    LoadModel,
+    MakeReport,
+    Pieces,
+    Question,
+    QuestionReader,
+    Reported,
+    SplitText,
+    Stop,
+    WriteReply,
+    frame,
+)
+from chatterm.engine.worker.compose import Composer
+from chatterm.engine.worker.context import StopFlag
+from chatterm.engine.worker.generate import Cut, Reply
+from chatterm.engine.worker.library import Library, missing_report, open_library
+from chatterm.engine.worker.load import LoadedModel, load
+from chatterm.errors import ChattermError, LibraryMissing, LoadCancelled, ModelNotFound, OutOfMemory
+
+
+class Worker:
+    """Answers questions, one after the other."""
+
+    def __init__(self, questions: int, answers: int) -> None:
+        """Take the two ends of pipes, as descriptors."""
+        self._questions = questions
+        self._answers = answers
+        self._flag = StopFlag()
+        self._queue: SimpleQueue[Question] = SimpleQueue()
+        self._library: Library | LibraryMissing | None = None
+        self._model: LoadedModel | None = None
+        self._last: Cut | None = None
+
+    def run(self) -> None:
+        """Answer for as long as the parent lives."""
+        threading.Thread(target=self._listen, name="questions", daemon=True).start()
+        self._open_library()
+        while True:
+            question = self._queue.get()
+            self._flag.begin(question.number)
+            self._answer(question)
+
+    def _listen(self) -> None:
+        """Read questions; a stop is obeyed right here, since the other thread is busy with what it stops."""
+        reader = QuestionReader()
+        try:
+            while data := os.read(self._questions, 1 << 16):
+                for question in reader.feed(data):
+                    if isinstance(question.ask, Stop):
+                        self._flag.stop(question.number)
+                    else:
+                        self._queue.put(question)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+
+    def _answer(self, question: Question) -> None:
+        """One question, to its last answer."""
+
+        def send(event: Answered) -> None:
+            self._send(Answer(question.number, event))
+
+        try:
+            self._dispatch(question, send)
+        except LoadCancelled:
+            send(Done())
+        except MemoryError as error:
+            failure = OutOfMemory("Python itself found no memory.", "Try a smaller context window or model.")
+            failure.__cause__ = error
+            send(Failure.of(failure))
+        except ChattermError as error:
+            send(Failure.of(error))
+        else:
+            send(Done())
+
+    def _dispatch(self, question: Question, send: Callable[..., None]) -> None:
+        """Do what is asked."""
+        match question.ask:
+            case LoadModel() as ask:
+                self._load(ask, send)
+            case WriteReply() as ask:
+                self._reply(ask, send)
+            case SplitText(text):
+                send(Pieces(self._pieces(text)))
+            case CountPrompt(prompt):
+                model = self._loaded()
+                composer = Composer(model.vocabulary, model.template, model.context.n_ctx)
+                send(Counted(len(composer.whole(prompt).tokens)))
+            case MakeReport():
+                library = self._open_library()
+                report = library.report() if isinstance(library, Library) else missing_report(library)
+                send(Reported(report))
+
+    def _load(self, ask: LoadModel, send: Callable[..., None]) -> None:
+        """Free the model that is there, then load the other one."""
+        library = self._open_library()
+        if isinstance(library, LibraryMissing):
+            raise library
+        if self._model is not None:
+            self._model.close()
+        self._model = self._last = None
+        self._model = load(library, Path(ask.path), ask.options, self._flag, send)
+
+    def _reply(self, ask: WriteReply, send: Callable[..., None]) -> None:
+        """Write a reply, and remember its tokens."""
+        reply = Reply(self._loaded(), ask, self._flag, send, self._last)
+        try:
+            reply.run()
+        finally:
+            self._last = reply.cut
+            reply.close()
+
+    def _pieces(self, text: str) -> list[TokenPiece]:
+        """A text as user text, in tokens."""
+        vocabulary = self._loaded().vocabulary
+        ids = vocabulary.tokenize(text, parse_special=False)
+        return [TokenPiece(token, vocabulary.piece(token, special=True), vocabulary.is_control(token)) for token in ids]
+
+    def _loaded(self) -> LoadedModel:
+        if self._model is None:
+            raise ModelNotFound("No model is loaded.", "Choose one in the settings.")
+        return self._model
+
+    def _open_library(self) -> Library | LibraryMissing:
+        """llama.cpp, or why it cannot be used; found out once."""
+        if self._library is None:
+            try:
+                self._library = open_library()
+            except LibraryMissing as error:
+                self._library = error
+        return self._library
+
+    def _send(self, answer: Answer) -> None:
+        """Write a frame; a parent that is gone ends this process."""
+        rest = memoryview(frame(answer))
+        try:
+            while rest:
+                rest = rest[os.write(self._answers, rest) :]
+        except BrokenPipeError:
+            os._exit(0)

@@ -1,0 +1,85 @@
+"""How much memory is there, and how much a context window of a given size would take.
+
+Asked before llama.cpp is: a KV cache is resident as soon as it is made, so one that does not fit
+is no error that could be caught, but the end of the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from pathlib import Path
+
+import msgspec
+import psutil  # type: ignore[import-untyped]
+
+_MIB = 1024 * 1024
+_RESERVE_BYTES = 300 * _MIB
+"""Left to everything else on the machine."""
+_BUFFER = re.compile(r"\b(?:KV|RS|compute|output) buffer size =\s*([\d.]+) MiB")
+
+
+class ContextCost(msgspec.Struct, frozen=True):
+    """What a context window takes: a part that is always there, and a part for each token."""
+
+    fixed_bytes: float
+    token_bytes: float
+
+    @classmethod
+    def between(cls, n_small: int, small_bytes: float, n_large: int, large_bytes: float) -> ContextCost:
+        """The line through two measurements.
+
+        Example: 512 tokens take 20 MB, 1024 take 30 MB -> 10 MB, and 19.5 kB a token
+        """
+        token_bytes = max(0.0, (large_bytes - small_bytes) / (n_large - n_small))
+        return cls(max(0.0, small_bytes - n_small * token_bytes), token_bytes)
+
+    def bytes_for(self, n_ctx: int) -> float:
+        """What a window of that size takes."""
+        return self.fixed_bytes + n_ctx * self.token_bytes
+
+    def largest(self, budget_bytes: float) -> int:
+        """The largest window that a budget allows; 0 for none."""
+        if self.bytes_for(1) > budget_bytes:
+            return 0
+        if self.token_bytes == 0:
+            return 1 << 30
+        return int((budget_bytes - self.fixed_bytes) / self.token_bytes)
+
+
+def buffer_bytes(log: str) -> float:
+    """The sum of all buffers that llama.cpp says it made for a context."""
+    return sum(float(size) for size in _BUFFER.findall(log)) * _MIB
+
+
+def free_bytes() -> int:
+    """Memory that can be used without pushing anything out, less a reserve; respects a container's limit."""
+    free = int(psutil.virtual_memory().available)
+    limit = _container_free()
+    return max(0, (free if limit is None else min(free, limit)) - _RESERVE_BYTES)
+
+
+def give_back() -> None:
+    """Return freed memory to the system; glibc keeps blocks of up to 32 MB otherwise."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _container_free(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What is left of the container's memory, its file cache counted as free; None without a limit."""
+    try:
+        limit = int((root / "memory.max").read_text())
+        used = int((root / "memory.current").read_text())
+        cached = re.search(r"^inactive_file (\d+)$", (root / "memory.stat").read_text(), re.MULTILINE)
+    except (OSError, ValueError):  # no such file, or "max"
+        return None
+    return limit - used + (int(cached[1]) if cached else 0)
+
+
+def in_words(n_bytes: float) -> str:
+    """A size as people say it.
+
+    Example: 9_100_000_000 -> "9.1 GB"
+    """
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"

@@ -1,0 +1,90 @@
+"""How the next token is drawn: llama.cpp's own stages, in the order that the settings give.
+
+Pure choice: which stages, with which values. The arithmetic is llama.cpp's.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from chatterm.settings import Sampling
+
+_MIN_KEEP = 1
+"""No stage leaves fewer candidates than this."""
+_N_SEEDS = 2**32 - 1
+"""llama.cpp takes 2**32 - 1 itself for "random"."""
+
+
+class Sampler:
+    """Draws tokens for one reply.
+
+    The penalties look at the reply alone, never at the prompt: so they do not depend on how much of
+    the prompt was reused, and do not punish the tokens that end every turn.
+    """
+
+    def __init__(self, llama: Any, n_vocab: int, sampling: Sampling, seed: int) -> None:
+        self._llama = llama
+        parameters = llama.llama_sampler_chain_default_params()
+        parameters.no_perf = True
+        self._chain = llama.llama_sampler_chain_init(parameters)
+        for stage in _stages(llama, n_vocab, sampling, seed):
+            llama.llama_sampler_chain_add(self._chain, stage)
+
+    def sample(self, context: Any) -> int:
+        """The next token after the one that was evaluated last; the penalties take note of it."""
+        return int(self._llama.llama_sampler_sample(self._chain, context, -1))
+
+    def accept(self, tokens: Sequence[int]) -> None:
+        """Take note of tokens that the reply has already, as if they had been drawn."""
+        for token in tokens:
+            self._llama.llama_sampler_accept(self._chain, token)
+
+    def close(self) -> None:
+        """Free the chain and its stages."""
+        self._llama.llama_sampler_free(self._chain)
+
+
+def seed_of(sampling: Sampling) -> int:
+    """The seed to use: the one that was chosen, or a new one."""
+    return sampling.seed if sampling.seed >= 0 else secrets.randbelow(_N_SEEDS)
+
+
+def _stages(llama: Any, n_vocab: int, sampling: Sampling, seed: int) -> Iterator[Any]:
+    """The stages that change anything, in their order, and the draw at the end."""
+    is_greedy = sampling.temperature == 0
+    for stage in dict.fromkeys(sampling.order):
+        if stage == "penalties":
+            if _has_penalties(sampling):
+                yield llama.llama_sampler_init_penalties(
+                    n_vocab,
+                    sampling.repeat_last_n,
+                    sampling.repeat_penalty,
+                    sampling.frequency_penalty,
+                    sampling.presence_penalty,
+                )
+        elif not is_greedy:  # no other stage ever drops the likeliest token
+            yield from _cut(llama, stage, sampling)
+    yield llama.llama_sampler_init_greedy() if is_greedy else llama.llama_sampler_init_dist(seed)
+
+
+def _cut(llama: Any, stage: str, sampling: Sampling) -> Iterator[Any]:
+    """One stage, or none where its value leaves all as it is."""
+    match stage:
+        case "top_k" if sampling.top_k > 0:
+            yield llama.llama_sampler_init_top_k(sampling.top_k)
+        case "top_p" if sampling.top_p < 1:
+            yield llama.llama_sampler_init_top_p(sampling.top_p, _MIN_KEEP)
+        case "min_p" if sampling.min_p > 0:
+            yield llama.llama_sampler_init_min_p(sampling.min_p, _MIN_KEEP)
+        case "typical" if sampling.typical_p < 1:
+            yield llama.llama_sampler_init_typical(sampling.typical_p, _MIN_KEEP)
+        case "temperature" if sampling.temperature != 1:
+            yield llama.llama_sampler_init_temp(sampling.temperature)
+
+
+def _has_penalties(sampling: Sampling) -> bool:
+    """Whether the penalties would change anything."""
+    is_neutral = (sampling.repeat_penalty, sampling.frequency_penalty, sampling.presence_penalty) == (1, 0, 0)
+    return sampling.repeat_last_n > 0 and not is_neutral

@@ -1,0 +1,124 @@
+"""How many threads compute: measured while the model writes, since no rule is right everywhere.
+
+All cores are quickest on an idle machine. On a busy one they are many times slower than one fewer,
+because every thread waits for the slowest after each step. Nothing here knows llama.cpp.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+from collections import deque
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+_WARM_UP = 2
+"""Tokens after a change that are not counted."""
+_SAMPLE = 8
+"""Tokens that are measured with each number of threads."""
+_HOPELESS = 1.3
+"""A number of threads is given up early when even its quickest token takes so many times longer."""
+_WINDOW = 24
+_SLOWER = 1.6
+"""How many times longer tokens must take than they did for a new measurement."""
+
+
+class Tuner:
+    """Chooses between all cores and one fewer by the time that tokens take."""
+
+    def __init__(self, n_cores: int, n_fixed: int = 0) -> None:
+        """Begin with the careful choice.
+
+        Args:
+            n_cores: Physical cores that may be used.
+            n_fixed: The number that the user chose, which is then kept; 0 for none.
+        """
+        self.n_cores = n_fixed or n_cores
+        self.careful = n_fixed or max(1, n_cores - 1)
+        """The number that is never very wrong."""
+        self.n_threads = self.careful
+        """The number to use for the next token."""
+        self.seconds = 0.0
+        """What a token took with the number that was chosen; 0 before anything was measured."""
+        self._choices = [n_fixed] if n_fixed else sorted({self.careful, n_cores})
+        self._settled = self.n_threads
+        self._untried = [n for n in self._choices if n != self.n_threads] if len(self._choices) > 1 else []
+        self._measured: dict[int, float] = {}
+        self._samples: deque[float] = deque(maxlen=_WINDOW)
+        self._n_skipped = 0
+        self._is_measuring = bool(self._untried)
+
+    def took(self, seconds: float) -> bool:
+        """Learn how long a token took; True when that settles on another number of threads."""
+        if self._n_skipped < _WARM_UP:
+            self._n_skipped += 1
+            return False
+        self._samples.append(seconds)
+        if self._is_measuring:
+            return self._measure()
+        if self._has_slowed():
+            self._begin()
+        return False
+
+    def pause(self) -> None:
+        """A reply is over: what is next starts cold."""
+        self._n_skipped = 0
+        self._samples.clear()
+
+    def _measure(self) -> bool:
+        """One more token in a measurement."""
+        best = min(self._measured.values(), default=math.inf)
+        is_hopeless = len(self._samples) > _WARM_UP and min(self._samples) > _HOPELESS * best
+        if len(self._samples) < _SAMPLE and not is_hopeless:
+            return False
+        self._measured[self.n_threads] = statistics.median(self._samples)
+        self.pause()
+        if self._untried:
+            self.n_threads = self._untried.pop()
+            return False
+        return self._settle()
+
+    def _settle(self) -> bool:
+        """Take the quickest; True when it is not the one that was used before."""
+        self._is_measuring = False
+        self.n_threads = min(self._measured, key=self._measured.__getitem__)
+        self.seconds = self._measured[self.n_threads]
+        changed = self.n_threads != self._settled
+        self._settled = self.n_threads
+        return changed
+
+    def _has_slowed(self) -> bool:
+        """Whether tokens take much longer than they did when the number was chosen."""
+        is_full = len(self._samples) == _WINDOW
+        return len(self._choices) > 1 and is_full and statistics.median(self._samples) > _SLOWER * self.seconds
+
+    def _begin(self) -> None:
+        """Measure again, the number in use first."""
+        self._measured.clear()
+        self._untried = [n for n in self._choices if n != self.n_threads]
+        self._is_measuring = True
+        self.pause()
+
+
+def usable_cores() -> int:
+    """Physical cores that this process may use: not those that an affinity mask or a container withholds."""
+    n = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        n = min(n, len(os.sched_getaffinity(0)))
+    return max(1, min(n, _container_cores()))
+
+
+def is_busy(n_cores: int) -> bool:
+    """Whether other programs keep the processor at work."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > n_cores / 2
+
+
+def _container_cores(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores that the container's quota amounts to; a very large number without one."""
+    try:
+        quota, period = (root / "cpu.max").read_text().split()
+        return math.ceil(int(quota) / int(period))
+    except (OSError, ValueError):  # no such file, or "max"
+        return 1 << 20
