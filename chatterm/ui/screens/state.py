@@ -1,0 +1,86 @@
+"""What can be done on the chat screen now: the names that the commands' rows ask for (`Command.when`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chatterm.chat import Chat
+from chatterm.conversation import Role, Turn
+
+
+class State:
+    """Where the chat screen is at."""
+
+    def __init__(self) -> None:
+        self.chat: Chat | None = None
+        """None until the store is open."""
+        self.replying = False
+        self.loading_model = False
+        self.model_path: Path | None = None
+        """The model that was asked for last, loaded or not."""
+        self.n_siblings = 0
+        """Answers that the last question has."""
+        self.has_queue = False
+        """Whether messages wait to be sent."""
+        self.has_deleted = False
+        """Whether a deletion can be taken back."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the store is open, and with it the chat."""
+        return self.chat is not None
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a model that can be asked."""
+        return self.chat is not None and self.chat.model is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to stop."""
+        return self.replying or self.loading_model
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to stop."""
+        return not self.busy
+
+    @property
+    def can_send(self) -> bool:
+        """Whether a message can be sent at once."""
+        return self.has_model and self.is_idle
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The open branch."""
+        return self.chat.turns if self.chat is not None else []
+
+    @property
+    def has_reply(self) -> bool:
+        """Whether there is an answer."""
+        return any(turn.role is Role.ASSISTANT for turn in self.turns)
+
+    @property
+    def can_regenerate(self) -> bool:
+        """Whether there is a question that can be answered again."""
+        return self.can_send and self.chat is not None and self.chat.can_regenerate
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether there is a reply that can be written on."""
+        return self.can_send and self.chat is not None and self.chat.can_resume
+
+    @property
+    def has_siblings(self) -> bool:
+        """Whether the last question has several answers."""
+        return self.n_siblings > 1 and not self.replying
+
+    @property
+    def has_conversation(self) -> bool:
+        """Whether the open conversation exists yet."""
+        return self.chat is not None and self.chat.conversation is not None
+
+    @property
+    def can_reload(self) -> bool:
+        """Whether a model was asked for that can be loaded again."""
+        return self.is_open and self.model_path is not None and not self.loading_model

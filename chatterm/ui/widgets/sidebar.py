@@ -1,0 +1,319 @@
+"""The list of conversations, newest first, in groups of days. It reads them in pages as they are wanted.
+
+It renames, deletes and restores them through `Chat`; opening one is the screen's, to which it says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive, var
+from textual.widgets import Input, OptionList
+from textual.widgets.option_list import Option
+
+from chatterm.chat import Chat
+from chatterm.conversation import Conversation
+from chatterm.errors import StoreError
+from chatterm.ui.commands import bindings
+from chatterm.ui.messages import RunCommand
+from chatterm.ui.widgets.banner import Action
+
+PAGE = 200
+"""Conversations that are read at once."""
+
+
+class ConversationList(OptionList):
+    """The rows; says when its end comes into view."""
+
+    DEFAULT_CSS = """
+    ConversationList {
+        height: 1fr;
+        border: none;
+        padding: 0;
+        background: $surface;
+        scrollbar-size-vertical: 1;
+        &:focus { border: none; background-tint: transparent 0%; }
+        & > .option-list--option { padding: 0 1; }
+        & > .option-list--option-disabled { color: $text-muted; text-style: none; }
+    }
+    """
+
+    class EndReached(Message):
+        """There may be more to show."""
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Ask for the next page when less than a screenful is left."""
+        super().watch_scroll_y(old_value, new_value)
+        if new_value > old_value and new_value + 2 * self.size.height >= self.max_scroll_y:
+            self.post_message(self.EndReached())
+
+
+class Sidebar(Vertical):
+    """Filter, list, and the buttons below it."""
+
+    DEFAULT_CSS = """
+    Sidebar {
+        width: 32;
+        background: $surface;
+        padding: 0;
+        & > Input { height: 1; border: none; padding: 0 1; margin: 0 0 1 0; background: $panel; }
+        & > Input:focus { border: none; }
+        & > Action { width: 1fr; margin: 0; background: $surface; color: $text-muted; }
+        & > Action:hover { background: $primary; color: $background; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = bindings("sidebar")
+
+    current_id: reactive[int | None] = reactive(None)
+    """The conversation that is open."""
+
+    has_deleted: var[bool] = var(False)
+    """Whether a deletion can be taken back."""
+
+    class Opened(Message):
+        """The user wants to see this conversation."""
+
+        def __init__(self, conversation_id: int) -> None:
+            super().__init__()
+            self.conversation_id = conversation_id
+
+    class RenameRequested(Message):
+        """The user wants to give it another title."""
+
+        def __init__(self, conversation: Conversation) -> None:
+            super().__init__()
+            self.conversation = conversation
+
+    class Deleted(Message):
+        """It was deleted, and can be brought back until chatterm is closed."""
+
+        def __init__(self, conversation: Conversation) -> None:
+            super().__init__()
+            self.conversation = conversation
+
+    class Restored(Message):
+        """A deletion was taken back."""
+
+        def __init__(self, conversation: Conversation) -> None:
+            super().__init__()
+            self.conversation = conversation
+
+    class Changed(Message):
+        """A conversation has another title."""
+
+    class Failed(Message):
+        """The store could not do it."""
+
+        def __init__(self, error: StoreError) -> None:
+            super().__init__()
+            self.error = error
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.chat: Chat | None = None
+        """Whose conversations these are; set by the screen when the store is open."""
+        self._shown: list[Conversation] = []
+        self._deleted: list[Conversation] = []
+        self._is_whole = True
+
+    def compose(self) -> ComposeResult:
+        """Filter above, list below."""
+        yield Input(placeholder="Find a title", id="find", select_on_focus=False)
+        yield ConversationList(id="conversations", compact=True)
+        yield Action("+ New chat", "new_chat")
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        """What is listed now."""
+        return self._shown
+
+    @property
+    def highlighted(self) -> Conversation | None:
+        """The conversation under the cursor."""
+        option = self.query_one(ConversationList).highlighted_option
+        wanted = option.id if option else None
+        return next((c for c in self._shown if str(c.id) == wanted), None)
+
+    def focus_list(self) -> None:
+        """Put the cursor into the list."""
+        self.query_one(ConversationList).focus()
+
+    def reload(self) -> None:
+        """Read again as many as are shown, at least a page."""
+        self._read(0, max(PAGE, len(self._shown)))
+
+    @on(ConversationList.EndReached)
+    def _more(self) -> None:
+        if not self._is_whole:
+            self._read(len(self._shown), PAGE)
+
+    @work(exclusive=True, group="sidebar")
+    async def _read(self, offset: int, limit: int) -> None:
+        """Read a page, and show it below those before it."""
+        if self.chat is None:
+            return
+        try:
+            found = await self.chat.conversations(self.query_one(Input).value.strip(), limit, offset)
+        except StoreError as error:
+            self.post_message(self.Failed(error))
+            return
+        self._is_whole = len(found) < limit
+        known = {c.id for c in self._shown[:offset]}
+        self._show([*self._shown[:offset], *(c for c in found if c.id not in known)])
+
+    @work(group="conversations")
+    async def rename(self, conversation: Conversation, title: str) -> None:
+        """Give it another title."""
+        if self.chat is None:
+            return
+        try:
+            await self.chat.rename(conversation.id, title)
+        except StoreError as error:
+            self.post_message(self.Failed(error))
+            return
+        self.reload()
+        self.post_message(self.Changed())
+
+    @work(group="conversations")
+    async def delete(self, conversation: Conversation) -> None:
+        """Delete it; `undo_delete` brings it back."""
+        if self.chat is None:
+            return
+        try:
+            await self.chat.delete(conversation.id)
+        except StoreError as error:
+            self.post_message(self.Failed(error))
+            return
+        self._deleted.append(conversation)
+        self.has_deleted = True
+        self.reload()
+        self.post_message(self.Deleted(conversation))
+
+    @work(group="conversations")
+    async def undo_delete(self) -> None:
+        """Bring back what was deleted last."""
+        if self.chat is None or not self._deleted:
+            return
+        try:
+            conversation = await self.chat.restore(self._deleted[-1].id)
+        except StoreError as error:
+            self.post_message(self.Failed(error))
+            return
+        self._deleted.pop()
+        self.has_deleted = bool(self._deleted)
+        self.reload()
+        self.post_message(self.Restored(conversation))
+
+    def action_rename(self) -> None:
+        """Rename the one under the cursor."""
+        if (conversation := self.highlighted) is not None:
+            self.post_message(self.RenameRequested(conversation))
+
+    def action_delete(self) -> None:
+        """Delete the one under the cursor."""
+        if (conversation := self.highlighted) is not None:
+            self.delete(conversation)
+
+    def action_undo_delete(self) -> None:
+        """Bring back what was deleted last."""
+        self.undo_delete()
+
+    def action_new_chat(self) -> None:
+        """A wish for the screen."""
+        self.post_message(RunCommand("new_chat"))
+
+    def action_find_conversation(self) -> None:
+        """Go to the filter."""
+        self.query_one(Input).focus()
+
+    def _show(self, conversations: list[Conversation]) -> None:
+        """Put them in the list, with the cursor and the scroll position where they were."""
+        self._shown = conversations
+        rows = self.query_one(ConversationList)
+        option, top = rows.highlighted_option, rows.scroll_y
+        wanted = option.id if option else str(self.current_id)
+        with self.app.batch_update():
+            rows.set_options(self._options())
+            ids = [option.id for option in rows.options]
+            rows.highlighted = ids.index(wanted) if wanted in ids else None
+            rows.scroll_to(y=top, animate=False)
+
+    def _options(self) -> Iterator[Option]:
+        group = ""
+        now = time.time()
+        if not self._shown:
+            yield Option("Nothing here yet" if not self.query_one(Input).value else "No such title", disabled=True)
+        for conversation in self._shown:
+            if (day := day_group(conversation.updated_at, now)) != group:
+                if group:
+                    yield Option("", disabled=True)
+                yield Option(Content.styled(day, "$text-muted italic"), disabled=True)
+                group = day
+            title = Content(" ".join(conversation.title.split()) or "Untitled")
+            if conversation.id == self.current_id:
+                title = Content.assemble(("▎", "$primary"), title.stylize("bold"))
+            else:
+                title = Content(" ") + title
+            yield Option(title.truncate(30, ellipsis=True), id=str(conversation.id))
+
+    def watch_current_id(self) -> None:
+        """Mark the conversation that is open."""
+        if self.is_mounted and self._shown:
+            rows = self.query_one(ConversationList)
+            if str(self.current_id) in (ids := [option.id for option in rows.options]):
+                rows.highlighted = ids.index(str(self.current_id))
+            self._show(self._shown)
+
+    @on(OptionList.OptionSelected)
+    def _open(self, event: OptionList.OptionSelected) -> None:
+        """Enter or a click opens."""
+        event.stop()
+        if event.option.id:
+            self.post_message(self.Opened(int(event.option.id)))
+
+    @on(Input.Changed)
+    def _filter(self, event: Input.Changed) -> None:
+        """Show only titles with what is typed."""
+        event.stop()
+        self._shown = []
+        self.reload()
+
+    @on(Input.Submitted)
+    def _to_list(self, event: Input.Submitted) -> None:
+        """Enter in the filter goes to what was found."""
+        event.stop()
+        rows = self.query_one(ConversationList)
+        rows.focus()
+        rows.action_first()
+
+
+def day_group(seconds: float, now: float) -> str:
+    """The heading under which a time stands.
+
+    Example: an hour ago -> "Today"; in last year's May -> "May 2025"
+    """
+    day, today = _local_day(seconds), _local_day(now)
+    age = (today - day).days
+    if age <= 0:
+        return "Today"
+    if age == 1:
+        return "Yesterday"
+    if age < 7:
+        return "Last 7 days"
+    if day > today - timedelta(days=30):
+        return "Last 30 days"
+    return day.strftime("%B %Y")
+
+
+def _local_day(seconds: float) -> date:
+    """The day of a time, as the clock on the wall has it."""
+    return datetime.fromtimestamp(seconds, UTC).astimezone().date()
