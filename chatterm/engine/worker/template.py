@@ -27,7 +27,6 @@ _MARK = "\ufdd0"
 """Put before letters of user text that can begin a control token; a code point that no text may contain."""
 _CUT = "\ufdd1"
 """Put behind a reply that shall be continued."""
-_ANY_TAG = re.compile("(" + "|".join(re.escape(tag) for span in SPANS for tag in (span.opens, span.closes)) + ")")
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -231,13 +230,17 @@ class ChatTemplate:
         return before.replace(_CUT, "")
 
     def _mark(self, turn: PromptTurn) -> str:
-        """A turn's text with a mark before what could begin a control token; the tags of thoughts in replies stay."""
+        """A turn's text with a mark before what could begin a control token.
+
+        The tags of a thought with which a reply begins stay as they are: templates look for them.
+        """
         text = turn.text.replace(_MARK, "").replace(_CUT, "")
-        if turn.role is not Role.ASSISTANT:
+        span = _first_thought(text) if turn.role is Role.ASSISTANT else None
+        if span is None:
             return self._dangerous.sub(_MARK, text)
-        return "".join(
-            bit if _ANY_TAG.fullmatch(bit) else self._dangerous.sub(_MARK, bit) for bit in _ANY_TAG.split(text)
-        )
+        tags = (span.opens, span.closes)
+        bits = re.split(f"({'|'.join(map(re.escape, tags))})", text, maxsplit=2)
+        return "".join(bit if bit in tags else self._dangerous.sub(_MARK, bit) for bit in bits)
 
     def _chatml(self, turns: Sequence[PromptTurn], continues: bool, name: str, note: str) -> Rendered:
         """The prompt in ChatML."""
@@ -299,7 +302,13 @@ def _thought_at_end(text: str) -> Span | None:
     return next((span for span in SPANS if end.endswith(span.opens) and not end.endswith(_MARK + span.opens)), None)
 
 
+def _first_thought(reply: str) -> Span | None:
+    """The tags of a thought with which a reply begins."""
+    start = reply.lstrip()
+    return next((span for span in SPANS if start.startswith(span.opens)), None)
+
+
 def _open_thought(reply: str) -> Span | None:
     """The tags of a thought in which a reply was cut off."""
-    start = reply.lstrip()
-    return next((span for span in SPANS if start.startswith(span.opens) and span.closes not in start), None)
+    span = _first_thought(reply)
+    return span if span and span.closes not in reply else None
