@@ -55,6 +55,12 @@ class ModelNotFound(EngineError):
     title = "No such model"
 
 
+class ModelKept(ChattermError):
+    """A model file could not be removed, or is not ours to remove."""
+
+    title = "The model was not removed"
+
+
 class ModelUnreadable(EngineError):
     """The file is there, but llama.cpp cannot load it: damaged, unknown architecture, not a GGUF."""
 

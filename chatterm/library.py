@@ -7,15 +7,19 @@ huggingface_hub before something is fetched.
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from chatterm.errors import ModelNotFound
+from chatterm.errors import ModelKept, ModelNotFound
 from chatterm.hub import cache, names
+from chatterm.hub.progress import PullEvent
 from chatterm.settings import Settings
 
 _MAX_DEPTH = 5
@@ -92,6 +96,58 @@ class Library:
                     )
         raise ModelNotFound(f"There is no model “{names.printable(name)}” here.", _how_to_get_one(models))
 
+    async def pull(self, repo: str, file: str = "", revision: str = "main") -> AsyncIterator[PullEvent]:
+        """Fetch a model, as events; in a thread, so that nothing else waits. `hub.download.pull` tells the rest.
+
+        Closing the iterator stops it; what arrived is kept.
+        """
+        from chatterm.hub import download
+
+        cancel = threading.Event()
+        events: asyncio.Queue[PullEvent | BaseException | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def tell(event: PullEvent | BaseException | None) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                loop.call_soon_threadsafe(events.put_nowait, event)
+
+        def run() -> None:
+            try:
+                for event in download.pull(repo, file, revision, cancel=cancel):
+                    tell(event)
+            except BaseException as error:
+                tell(error)
+            tell(None)
+
+        thread = threading.Thread(target=run, name="pull", daemon=True)
+        thread.start()
+        try:
+            while (event := await events.get()) is not None:
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
+        finally:
+            cancel.set()
+            await asyncio.to_thread(thread.join, 2.0)  # a silent connection ends by itself, later
+
+    def delete(self, model: LocalModel) -> int:
+        """Remove a model, all its parts, in all revisions that the cache holds; gives the bytes that were freed.
+
+        Raises:
+            ModelKept: it lies elsewhere than in the cache or a named folder, or cannot be removed.
+        """
+        try:
+            if model.source == "Hugging Face cache":
+                return cache.remove(model.repo, names.parts(model.file))
+            if not any(model.path.is_relative_to(folder) for folder in _absolute(self.settings.models.folders)):
+                raise ModelKept(f"{names.printable(str(model.path))} is in none of the model folders.")
+            return sum(cache.unlink(model.path.with_name(name)) for name in names.parts(model.path.name))
+        except OSError as error:
+            raise ModelKept(
+                f"{names.printable(model.name)} cannot be removed: {names.printable(str(error))}.",
+                "Make the file and its folder writable.",
+            ) from error
+
 
 def _cached() -> Iterator[LocalModel]:
     """The files in the Hugging Face cache, parts of split models each for itself."""
@@ -111,14 +167,18 @@ def _cached() -> Iterator[LocalModel]:
 
 def _in_folders(folders: Iterable[str]) -> Iterator[LocalModel]:
     """The files in named folders and below, parts of split models each for itself."""
-    for folder in folders:
-        top = Path(os.path.expandvars(folder)).expanduser().absolute()
+    for top in _absolute(folders):
         for path in _below(top):
             if (size := _size(path)) is not None:
                 name = names.title(path.name)
                 quantization = names.quantization(name)
                 inside = path.relative_to(top).as_posix()
                 yield LocalModel(path, name, "", quantization, size, "folder", "", inside)
+
+
+def _absolute(folders: Iterable[str]) -> list[Path]:
+    """Named folders as paths, with `~` and variables filled in; links stay links."""
+    return [Path(os.path.normpath(cache.expanded(folder).absolute())) for folder in folders if folder.strip()]
 
 
 def _below(top: Path) -> Iterator[Path]:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from chatterm.errors import HubError
@@ -107,13 +110,18 @@ def models() -> Iterator[tuple[str, str, Path]]:
     for root in _subfolders(folder()):
         if not root.name.startswith("models--"):
             continue
-        repo = root.name.removeprefix("models--").replace("--", "/", 1)
+        repo = _repo_of(root)
         seen: set[str] = set()
         for snapshot in snapshots(root):
             for inside in _ggufs(snapshot, _MAX_DEPTH):
                 if inside not in seen:
                     seen.add(inside)
                     yield repo, inside, snapshot / inside
+
+
+def _repo_of(root: Path) -> str:
+    """The repository that a folder of the cache is for."""
+    return root.name.removeprefix("models--").replace("--", "/", 1)
 
 
 def snapshots(root: Path) -> list[Path]:
@@ -123,6 +131,98 @@ def snapshots(root: Path) -> list[Path]:
     except (OSError, UnicodeDecodeError):
         main = ""
     return sorted(_subfolders(root / "snapshots"), key=lambda path: (path.name == main, _changed(path)), reverse=True)
+
+
+def remove(repo: str, files: Iterable[str]) -> int:
+    """Remove files of a repository in all its revisions, and what is empty then; gives the bytes that were freed.
+
+    A blob that another name still leads to stays, and so does one that lies in a store which
+    several repositories share.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    root, blobs = repo_folder(repo), set()
+    for snapshot in snapshots(root):
+        for file in files:
+            pointer = snapshot / file
+            if pointer.is_symlink():
+                blobs.add(Path(os.path.normpath(pointer.parent / pointer.readlink())))
+            elif pointer.exists():
+                blobs.add(pointer)
+                continue
+            pointer.unlink(missing_ok=True)
+    kept = {Path(os.path.normpath(link.parent / link.readlink())) for link in _links(root / "snapshots")}
+    n_freed = sum(unlink(blob) for blob in blobs - kept if blob.is_relative_to(root))
+    _prune(root)
+    return n_freed
+
+
+def unfinished() -> list[tuple[str, Path, int]]:
+    """What downloads left that did not end: (repository, file, bytes). Only what is ours."""
+    found = []
+    for root in _subfolders(folder()):
+        for path in sorted([*root.glob("blobs/*.chatterm.incomplete"), *root.glob("blobs/*.damaged")]):
+            try:
+                found.append((_repo_of(root), path, path.stat().st_size))
+            except OSError:
+                continue
+    return found
+
+
+def remove_unfinished() -> int:
+    """Remove what `unfinished` tells, except what is being fetched now; gives the bytes that were freed.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    from filelock import FileLock, Timeout  # the lock of huggingface_hub, which brings the package
+
+    n_freed = 0
+    for _, path, _ in unfinished():
+        lock = folder() / ".locks" / path.parent.parent.name / f"{path.name.split('.', 1)[0]}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(lock, timeout=0):
+                n_freed += unlink(path)
+        except Timeout:
+            continue
+        _prune(path.parent.parent)
+    return n_freed
+
+
+def unlink(path: Path) -> int:
+    """Remove a file; gives the bytes that are free now, none when it was a link or has another name."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return 0
+    path.unlink()
+    return status.st_size if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 else 0
+
+
+def _links(top: Path) -> Iterator[Path]:
+    """All links below a folder."""
+    for place, folders, files in os.walk(top):
+        for name in (*folders, *files):
+            path = Path(place, name)
+            if path.is_symlink():
+                yield path
+
+
+def _prune(root: Path) -> None:
+    """Remove empty folders of a repository, references to snapshots that are gone, and it itself when nothing is left."""
+    for place, folders, _ in os.walk(root / "snapshots", topdown=False):
+        for name in folders:
+            with suppress(OSError):
+                Path(place, name).rmdir()  # only an empty one can be
+    there = {snapshot.name for snapshot in _subfolders(root / "snapshots")}
+    for reference in list((root / "refs").rglob("*")):
+        if reference.is_file() and reference.read_text(encoding="utf-8").strip() not in there:
+            reference.unlink()
+    if not there and not any((root / "blobs").glob("*")):
+        shutil.rmtree(root)
+        shutil.rmtree(folder() / ".locks" / root.name, ignore_errors=True)
 
 
 def hash_of(path: Path) -> str:

@@ -34,7 +34,8 @@ def quantization(name: str) -> str:
     Example: "Qwen3-0.6B-q4_k_m.gguf" -> "Q4_K_M"
     """
     found = _QUANTIZATION.findall(name)
-    return found[-1].upper().replace("FP", "F") if found else ""
+    told = found[-1].upper() if found else ""
+    return {"FP16": "F16", "FP32": "F32"}.get(told, told)
 
 
 def part(name: str) -> Part | None:

@@ -1,0 +1,144 @@
+"""`chatterm models`: which models are here, fetch one, remove one, look into one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from chatterm.cli.terminal import fail, line, say
+from chatterm.errors import ChattermError, FileNotChosen
+from chatterm.hub.names import amount
+
+if TYPE_CHECKING:
+    from chatterm.library import Library, LocalModel
+
+app = typer.Typer(help="The models on this machine.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_models(json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False) -> None:
+    """List the models that are on this machine."""
+    from chatterm.hub import cache
+
+    with _told():
+        models = _library().local_models()
+        unfinished = cache.unfinished()
+    if json:
+        for model in models:
+            sys.stdout.write(msgspec.json.encode(model, enc_hook=str).decode() + "\n")
+        return
+    rows = [(model.name, model.quantization or "-", amount(model.size_bytes), _origin(model)) for model in models]
+    for row in _aligned([("NAME", "QUANT", "SIZE", "FROM"), *rows] if rows else []):
+        sys.stdout.write(f"{row}\n")
+    if not models:
+        say(f"There is no model yet, neither in {cache.folder()} nor in the folders of your settings.")
+        say("Fetch one with `chatterm models pull OWNER/NAME`.")
+    if unfinished:
+        n_bytes = sum(size for *_, size in unfinished)
+        say(f"{len(unfinished)} unfinished downloads hold {amount(n_bytes)}: pull them again to go on, ")
+        say("or free the space with `chatterm models rm --unfinished`.")
+
+
+@app.command("pull")
+def pull_model(
+    repo: Annotated[str, typer.Argument(help="OWNER/NAME on the Hugging Face Hub, or OWNER/NAME:QUANTIZATION.")],
+    file: Annotated[str, typer.Argument(help="Which file, or its quantization; left out takes the obvious one.")] = "",
+    revision: Annotated[str, typer.Option("--revision", help="A branch, tag or commit.")] = "main",
+) -> None:
+    """Fetch a model from the Hugging Face Hub, and print where it lies."""
+    from chatterm.cli.progress import shown
+    from chatterm.hub import download
+    from chatterm.hub.progress import Pulled
+
+    path = ""
+    try:
+        with _told(), shown(sys.stderr) as screen:
+            for event in download.pull(repo, file, revision):
+                screen.show(event)
+                if isinstance(event, Pulled):
+                    path = str(event.path)
+    except KeyboardInterrupt:
+        say("Stopped. What arrived is kept: run the same command again and it goes on from there.")
+        raise typer.Exit(130) from None
+    sys.stdout.write(f"{path}\n")
+
+
+@app.command("rm")
+def remove_model(
+    name: Annotated[str, typer.Argument(help="As `chatterm models list` names it.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Remove what downloads left that did not end.")
+    ] = False,
+) -> None:
+    """Remove a model from the disk."""
+    if bool(name) == unfinished:
+        raise typer.BadParameter("Give the name of a model, or --unfinished.")
+    with _told():
+        if unfinished:
+            n_freed = _remove_unfinished(yes)
+        else:
+            library = _library()
+            model = library.model(name)
+            _confirm(f"Remove {line(model.name)} ({amount(model.size_bytes)}, {_origin(model)})?", yes)
+            n_freed = library.delete(model)
+    say(f"{amount(n_freed)} are free again.")
+
+
+def _remove_unfinished(yes: bool) -> int:
+    """Remove what is left of downloads; gives the bytes that were freed."""
+    from chatterm.errors import ModelKept
+    from chatterm.hub import cache
+
+    for repo, path, size in cache.unfinished():
+        say(f"  {amount(size)}  {line(repo)}  {line(path.name)}")
+    _confirm("Remove what is left of these downloads?", yes)
+    try:
+        return cache.remove_unfinished()
+    except OSError as error:
+        raise ModelKept(f"Something cannot be removed: {error}.", "Make the cache writable.") from error
+
+
+def _confirm(question: str, yes: bool) -> None:
+    """Ask on the terminal; a no ends the command."""
+    if not yes and not typer.confirm(question, err=True):
+        say("Nothing was removed.")
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turns errors into what is said on stderr and an exit code."""
+    try:
+        yield
+    except FileNotChosen as error:
+        say(f"chatterm: {error.message} {error.remedy}")
+        for row in _aligned([(amount(size), file) for file, size in error.candidates]):
+            say(f"  {row}")
+        raise typer.Exit(2) from error
+    except ChattermError as error:
+        raise fail(error) from error
+
+
+def _library() -> Library:
+    from chatterm.cli.join import load_settings, make_library
+
+    return make_library(load_settings())
+
+
+def _origin(model: LocalModel) -> str:
+    """Where a model is from, on one line: its repository, and the path to load it by."""
+    return line(f"{model.repo}  {model.path}" if model.repo else f"{model.source}  {model.path}")
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    """Rows as lines with columns; names of files come from anywhere, so they are made harmless."""
+    rows = [tuple(line(cell) for cell in row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

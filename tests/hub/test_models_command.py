@@ -1,0 +1,194 @@
+"""`chatterm models` as a person at a shell sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.fake_hub import PIECE, FakeHub
+from typer.testing import CliRunner, Result
+
+from chatterm import paths
+from chatterm.cli.models import app
+from chatterm.hub import cache
+from chatterm.settings import save
+
+REPO, FILE = "lab/Tiny-GGUF", "Tiny-Q4_K_M.gguf"
+DEADLINE = 60
+
+
+def models(*arguments: str, answer: str = "") -> Result:
+    return CliRunner().invoke(app, list(arguments), input=answer)
+
+
+def test_pull_prints_the_path_and_says_how_it_goes(hub: FakeHub) -> None:
+    done = models("pull", REPO)
+
+    assert done.exit_code == 0, done.output
+    assert Path(done.stdout.strip()).read_bytes() == hub.repos[REPO].files[FILE]
+    assert "1 MB" in done.stderr
+    assert "100 %" in done.stderr
+    assert "\x1b" not in done.output
+
+
+def test_pull_again_says_that_it_is_here(hub: FakeHub) -> None:
+    models("pull", REPO)
+
+    assert "here already" in models("pull", REPO, FILE).stderr
+
+
+def test_pull_lists_what_there_is_to_choose_from(hub: FakeHub) -> None:
+    hub.add("lab/Two", "a-Q8_0.gguf", b"1" * 2_000_000)
+    hub.add("lab/Two", "a-Q5_K_M\x1b[31m.gguf", b"2")
+
+    done = models("pull", "lab/Two")
+
+    assert done.exit_code == 2
+    assert "2 MB" in done.stderr
+    assert "a-Q8_0.gguf" in done.stderr
+    assert "\x1b" not in done.output
+    assert done.stdout == ""
+
+
+def test_an_error_says_what_to_do(hub: FakeHub) -> None:
+    hub.add("lab/Gated", "g.gguf", b"gated", is_gated=True)
+
+    done = models("pull", "lab/Gated")
+
+    assert done.exit_code == 1
+    assert "accept" in done.stderr
+    assert "Traceback" not in done.output
+    assert models("pull", "lab/None").exit_code == 1
+
+
+def test_offline_is_said(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    done = models("pull", REPO)
+
+    assert done.exit_code == 1
+    assert "HF_HUB_OFFLINE" in done.stderr
+
+
+def test_ctrl_c_keeps_what_came_and_says_so(hub: FakeHub) -> None:
+    hub.faults.hold_after = 8 * PIECE
+    child = subprocess.Popen(
+        [sys.executable, "-m", "chatterm", "models", "pull", REPO],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert hub.faults.reached.wait(DEADLINE)
+    child.send_signal(signal.SIGINT)
+    output, errors = child.communicate(timeout=DEADLINE)
+    hub.faults.release.set()
+
+    assert child.returncode == 130, errors
+    assert output == ""
+    assert "run the same command again" in errors
+    assert "Traceback" not in errors
+    assert models("pull", REPO).exit_code == 0
+
+
+def test_a_bar_is_drawn_on_a_terminal(hub: FakeHub) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100"}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "chatterm", "models", "pull", REPO],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env=environment,
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    output, _ = child.communicate(timeout=DEADLINE)
+    os.close(ours)
+
+    assert child.returncode == 0, shown
+    assert output.decode().strip().endswith(FILE)
+    assert b"its hash is right" in shown
+    assert "━".encode() in shown
+
+
+def test_list_tells_models_in_columns_and_as_json(hub: FakeHub, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "evil\x1b[31m[red].gguf").write_bytes(b"x" * 1500)
+    save(paths.settings_file(), {"models": {"folders": [str(folder)]}})
+    models("pull", REPO)
+
+    done = models("list")
+
+    assert done.exit_code == 0
+    header, evil, tiny = done.stdout.splitlines()
+    assert header.split() == ["NAME", "QUANT", "SIZE", "FROM"]
+    assert tiny.split()[:4] == ["Tiny-Q4_K_M", "Q4_K_M", "1", "MB"]
+    assert "2 kB" in evil
+    assert "[red]" in evil
+    assert "\x1b" not in done.output
+
+    records = [json.loads(row) for row in models("list", "--json").stdout.splitlines()]
+    assert [(record["repo"], record["size_bytes"]) for record in records] == [("", 1500), (REPO, 1_000_000)]
+
+
+def test_list_of_nothing_says_how_to_get_one() -> None:
+    done = models("list")
+
+    assert done.exit_code == 0
+    assert done.stdout == ""
+    assert "models pull" in done.stderr
+
+
+def test_rm_asks_and_says_what_is_free(hub: FakeHub) -> None:
+    models("pull", REPO)
+
+    kept = models("rm", "tiny", answer="n\n")
+    assert kept.exit_code == 1
+    assert "Nothing was removed" in kept.stderr
+    assert models("list").stdout
+
+    done = models("rm", "tiny", answer="y\n")
+    assert done.exit_code == 0
+    assert "1 MB are free again" in done.stderr
+    assert models("list").stdout == ""
+
+
+def test_rm_with_yes_does_not_ask(hub: FakeHub) -> None:
+    models("pull", REPO)
+
+    assert models("rm", FILE, "--yes").exit_code == 0
+    assert not cache.repo_folder(REPO).exists()
+
+
+def test_rm_of_what_is_not_there(hub: FakeHub) -> None:
+    done = models("rm", "nope", "--yes")
+
+    assert done.exit_code == 1
+    assert "no model “nope”" in done.stderr
+    assert models("rm").exit_code == 2
+
+
+def test_what_downloads_left_can_be_removed(hub: FakeHub) -> None:
+    hub.faults.flip_byte = 3
+    assert models("pull", REPO).exit_code == 1
+
+    assert "1 MB" in models("list").stderr
+    done = models("rm", "--unfinished", "--yes")
+
+    assert "1 MB are free again" in done.stderr
+    assert cache.unfinished() == []
