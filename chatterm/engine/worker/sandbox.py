@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -54,7 +55,9 @@ class Program:
             Refused: it is not a valid template.
             Overdue: compiling took too long.
         """
-        environment = _Environment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation])
+        environment = _Environment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation], finalize=_bounded
+        )
         environment.filters["tojson"] = _tojson
         environment.globals |= {"raise_exception": _raise, "strftime_now": _strftime_now}
 
@@ -98,13 +101,20 @@ class _Environment(ImmutableSandboxedEnvironment):
             case ("*", int(), int()) | ("**", int() | float(), int() | float()):
                 _check(abs(left) < 1 << 64 and abs(right) < (1 << 64 if operator == "*" else _LARGEST_EXPONENT))
             case "%", str(), _:
-                _check(not any(len(digits) > 4 for digits in _numbers(left)))
+                _check(not re.search(r"%[^%a-zA-Z]*(\*|\d{5})", left))
         return super().call_binop(context, operator, left, right)
 
 
-def _numbers(text: str) -> list[str]:
-    """The runs of digits in a text."""
-    return "".join(letter if letter.isdigit() or letter == "*" else " " for letter in text).split()
+def _bounded(value: Any) -> Any:
+    """The same value; refuses lists inside lists that would take for ever to print, however small they are."""
+    nested, n_seen = [value], 0
+    while nested and isinstance(nested[-1], (list, tuple, dict)):
+        bundle = nested.pop()
+        n_seen += len(bundle)
+        _check(n_seen <= _LONGEST_PRODUCT)
+        items = bundle.values() if isinstance(bundle, dict) else bundle
+        nested += [item for item in items if isinstance(item, (list, tuple, dict))]
+    return value
 
 
 def _check(is_fine: bool) -> None:
@@ -141,7 +151,9 @@ def _tojson(
     sort_keys: bool = False,
 ) -> str:
     """JSON as Transformers writes it; Jinja's own filter escapes HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    return json.dumps(
+        _bounded(value), ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
 
 
 def _guarded(work: Callable[[], T], deadline_seconds: float) -> T:
