@@ -14,9 +14,8 @@ from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import msgspec
-
-from chatterm.conversation import Conversation, ReplyRecord, Role, Turn, TurnState
+from chatterm.conversation import Conversation, Role, Turn, TurnState
+from chatterm.draft import Draft
 from chatterm.engine.base import Engine, Prompt, PromptTurn
 from chatterm.errors import ChattermError, NotFound, SettingsError
 from chatterm.events import (
@@ -27,7 +26,6 @@ from chatterm.events import (
     ModelInfo,
     Prompted,
     ReplyEvent,
-    Token,
     Trimmed,
 )
 from chatterm.settings import Settings
@@ -87,7 +85,7 @@ class Chat:
         self._flush_seconds = flush_seconds
         self._clock = clock
         self._journal = Journal(store)
-        self._draft: _Draft | None = None
+        self._writing: tuple[Journal, Draft] | None = None
         self._kept: list[Journal] = []  # being written, or not saved yet
 
     @property
@@ -116,6 +114,11 @@ class Chat:
         return self.engine.model
 
     @property
+    def is_saved(self) -> bool:
+        """Whether nothing is only in memory."""
+        return all(journal.is_saved for journal in (*self._kept, self._journal))
+
+    @property
     def can_resume(self) -> bool:
         """Whether the last reply was cut and can be written on."""
         return not self.is_replying and bool(self.turns) and _was_cut(self.turns[-1])
@@ -133,8 +136,8 @@ class Chat:
         """
         for journal in self._kept:
             if journal.conversation is not None and journal.conversation.id == conversation_id:
-                if self._draft is not None and self._draft.journal is journal:
-                    journal.show(self._draft.text, self._draft.reasoning)
+                if self._writing is not None and self._writing[0] is journal:
+                    journal.show(self._writing[1].text, self._writing[1].reasoning)
                 break
         else:
             journal = Journal(self.store)
@@ -190,16 +193,20 @@ class Chat:
 
     async def siblings(self, turn_id: int) -> list[Turn]:
         """All answers to the same question (or wordings of it), oldest first."""
+        if turn_id < 0:  # not saved yet, and so without any
+            return [turn for turn in self.turns if turn.id == turn_id]
         return await self.store.siblings(turn_id)
 
     async def switch(self, turn_id: int) -> None:
-        """Open the branch that goes through a turn, to its newest end."""
+        """Open the branch that goes through a turn, to its newest end.
+
+        Raises:
+            StoreError: what is only in memory could not be saved, and would be lost.
+        """
         if self.is_replying:
             raise RuntimeError("a reply is being written")
-        conversation = self.conversation
-        assert conversation is not None
-        await self.store.set_head(conversation.id, await self.store.newest_leaf(turn_id))
-        await self.open(conversation.id)
+        await self._journal.switch(await self.store.newest_leaf(turn_id))
+        self.unseen = _unseen(self.turns)
 
     async def prompt_history(self) -> list[str]:
         """What was asked before, in all conversations, newest first."""
@@ -264,9 +271,11 @@ class Chat:
         """The answer to the end of the branch, from its empty row to its final state."""
         settings = _merged(self.settings, journal.overrides)
         prompt = _prompt(journal.turns, settings)
-        draft = self._draft = _Draft(journal, _record(self.engine.model, settings), self._clock, resumed)
+        draft = Draft(settings, resumed, self._clock)
+        draft.is_by(self.engine.model)
         state, problem, failure = TurnState.STOPPED, "", None
-        saver = asyncio.create_task(self._save_while_it_grows(draft))
+        saver = asyncio.create_task(self._save_while_it_grows(journal, draft))
+        self._writing = journal, draft
         self.unseen = frozenset()
         try:
             await (journal.reopen() if resumed else journal.begin(draft.record))
@@ -276,10 +285,13 @@ class Chat:
             async with aclosing(_generator(self.engine.reply(prompt, settings.sampling))) as events:
                 async for event in events:
                     draft.take(event)
-                    if isinstance(event, Finished):
-                        state = TurnState.FINISHED
-                    if isinstance(event, Trimmed) and journal is self._journal:
-                        self.unseen = frozenset(event.dropped)
+                    match event:
+                        case Trimmed() if journal is self._journal:
+                            self.unseen = frozenset(event.dropped)
+                        case Prompted():
+                            draft.is_by(self.engine.model)  # which may have come in for this reply
+                        case Finished():
+                            state = TurnState.FINISHED
                     yield event
             state = TurnState.FINISHED
         except ChattermError as error:
@@ -288,12 +300,14 @@ class Chat:
             state, problem = TurnState.FAILED, f"{type(error).__name__}: {error}"
             raise
         finally:
-            self._draft = None
+            self._writing = None
             saver.cancel()
             await asyncio.wait([saver])
             await journal.settle(state, draft.text, draft.reasoning, draft.record, problem)
-        for old, turn in journal.take_renumbered():
-            yield TurnRenumbered(old, turn)
+        for old_id, turn in journal.take_renumbered():
+            if journal is self._journal:
+                self.unseen = frozenset(turn.id if unseen == old_id else unseen for unseen in self.unseen)
+            yield TurnRenumbered(old_id, turn)
         yield TurnSettled(journal.turns[-1])
         if failure:
             raise failure
@@ -313,13 +327,13 @@ class Chat:
                 if journal.error is not None:
                     raise journal.error
 
-    async def _save_while_it_grows(self, draft: _Draft) -> None:
+    async def _save_while_it_grows(self, journal: Journal, draft: Draft) -> None:
         """Save a reply a moment after something has arrived, also when nothing follows it."""
         while True:
             await draft.has_grown.wait()
             await asyncio.sleep(self._flush_seconds)
             draft.has_grown.clear()
-            await draft.journal.write(draft.text, draft.reasoning, draft.record)
+            await journal.write(draft.text, draft.reasoning, draft.record)
 
     @contextmanager
     def _answering(self) -> Iterator[Journal]:
@@ -328,6 +342,7 @@ class Chat:
             raise RuntimeError("a reply is being written")
         self.is_replying = True
         journal = self._journal
+        journal.error = None
         if journal not in self._kept:
             self._kept.append(journal)
         try:
@@ -335,103 +350,6 @@ class Chat:
         finally:
             self.is_replying = False
             self._kept = [journal for journal in self._kept if not journal.is_saved]
-
-
-class _Draft:
-    """A reply that is being written: its text and what is measured about it."""
-
-    def __init__(
-        self, journal: Journal, record: ReplyRecord, clock: Callable[[], float], resumed: Turn | None = None
-    ) -> None:
-        self.journal = journal
-        self.has_grown = asyncio.Event()
-        """Set when something has arrived that is not saved yet."""
-        self._clock = clock
-        self._began = clock()
-        self._first_token: float | None = None
-        self._before = (resumed.record if resumed else None) or ReplyRecord()
-        self._now = record
-        keeps = resumed is not None and bool(resumed.text)  # without text the model starts again
-        self._text = [resumed.text] if resumed and keeps else []
-        self._reasoning = [resumed.reasoning] if resumed and keeps else []
-
-    @property
-    def text(self) -> str:
-        """The answer so far."""
-        return "".join(self._text)
-
-    @property
-    def reasoning(self) -> str:
-        """What the model has thought so far."""
-        return "".join(self._reasoning)
-
-    @property
-    def record(self) -> ReplyRecord:
-        """How it was made so far; over all parts of a reply that was resumed."""
-        before, now = self._before, self._now
-        return _changed(
-            now,
-            n_generated=before.n_generated + now.n_generated,
-            prefill_seconds=before.prefill_seconds + now.prefill_seconds,
-            decode_seconds=before.decode_seconds + now.decode_seconds,
-            first_token_seconds=before.first_token_seconds or now.first_token_seconds,
-        )
-
-    def take(self, event: ReplyEvent) -> None:
-        """Add what an event says."""
-        match event:
-            case Token():
-                self._take_token(event)
-            case Trimmed():
-                self._now = _changed(self._now, dropped_turns=event.dropped)
-            case Prompted():
-                self._now = _changed(
-                    self._now,
-                    n_prompt=event.n_prompt,
-                    n_reused=event.n_reused,
-                    seed=event.seed,
-                    template=event.template or self._now.template,
-                )
-            case Finished():
-                measured = msgspec.structs.asdict(event)
-                kept = {name: measured[name] for name in measured.keys() & set(ReplyRecord.__struct_fields__)}
-                self._now = _changed(self._now, **kept | {"reason": event.reason.value})
-            case _:
-                return
-        self.has_grown.set()
-
-    def _take_token(self, token: Token) -> None:
-        (self._reasoning if token.reasoning else self._text).append(token.text)
-        now = self._clock()
-        if self._first_token is None:
-            self._first_token = now
-            self._now = _changed(self._now, first_token_seconds=now - self._began)
-        self._now = _changed(
-            self._now,
-            n_generated=self._now.n_generated + (token.id is not None),
-            decode_seconds=now - self._first_token,
-        )
-
-
-def _changed(record: ReplyRecord, **changes: Any) -> ReplyRecord:
-    """A record with some values changed."""
-    return msgspec.structs.replace(record, **changes)
-
-
-def _record(model: ModelInfo | None, settings: Settings) -> ReplyRecord:
-    """What is known about a reply before it begins."""
-    return ReplyRecord(
-        model_name=model.name if model else "",
-        model_path=model.path if model else "",
-        model_hash=model.hash if model else "",
-        model_repo=model.repo if model else "",
-        quantization=model.quantization if model else "",
-        template=model.template if model else "",
-        system_prompt=settings.chat.system_prompt,
-        sampling=msgspec.json.decode(msgspec.json.encode(settings.sampling)),  # as it is read again later
-        seed=settings.sampling.seed,
-        n_ctx=model.n_ctx if model else 0,
-    )
 
 
 def _prompt(turns: Sequence[Turn], settings: Settings) -> Prompt:

@@ -8,6 +8,7 @@ be. It knows no engine.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Mapping
@@ -67,6 +68,22 @@ class Journal:
         self._overrides_are_stale = True
         await self.save()
 
+    async def switch(self, leaf_id: int) -> None:
+        """Open the branch that ends in a turn.
+
+        Raises:
+            StoreError: what is only in memory could not be saved, and would be lost.
+        """
+        await self.save()
+        if not self.is_saved and self.error is not None:
+            raise self.error
+        async with self._lock:
+            assert self.conversation is not None
+            self.turns = await self.store.branch(leaf_id)
+            self.conversation = msgspec.structs.replace(self.conversation, head_id=leaf_id)
+            with contextlib.suppress(StoreError):  # it is shown; that it is not remembered does no harm
+                await self.store.set_head(self.conversation.id, leaf_id)
+
     async def rewind(self, n_turns: int) -> None:
         """Leave only so many turns of the branch; in the store the others stay where they are."""
         async with self._lock:
@@ -74,7 +91,6 @@ class Journal:
 
     async def ask(self, text: str) -> Turn:
         """A question at the end of the branch."""
-        self.error = None
         if self.conversation is None:
             now = time.time()
             self.conversation = Conversation(

@@ -1,0 +1,114 @@
+"""A reply that is being written: its text so far, and the record of how it is made.
+
+Pure: it is told what happens (events) and when (a clock), and does nothing about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from chatterm.conversation import ReplyRecord, Turn
+from chatterm.events import Finished, ModelInfo, Prefilling, Prompted, ReplyEvent, Token, Trimmed
+from chatterm.settings import Settings
+
+
+class Draft:
+    """What has arrived of a reply; one that was cut before is grown further."""
+
+    def __init__(
+        self, settings: Settings, resumed: Turn | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.has_grown = asyncio.Event()
+        """Set when something has arrived; cleared by whoever saves it."""
+        self._clock = clock
+        self._asked = clock()
+        self._prompted = self._asked
+        self._first_token: float | None = None
+        self._has_begun = False
+        self._before = (resumed.record if resumed else None) or ReplyRecord()
+        self._now = ReplyRecord(
+            system_prompt=settings.chat.system_prompt,
+            sampling=msgspec.json.decode(msgspec.json.encode(settings.sampling)),  # as it is read again later
+            seed=settings.sampling.seed,
+        )
+        keeps = resumed is not None and bool(resumed.text)  # without text the model starts again
+        self._text = [resumed.text] if resumed and keeps else []
+        self._reasoning = [resumed.reasoning] if resumed and keeps else []
+        self._is_resumed = resumed is not None
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        """What the model has thought so far."""
+        return "".join(self._reasoning)
+
+    @property
+    def record(self) -> ReplyRecord:
+        """How it is made; counts and seconds are those of all parts of a reply that was resumed."""
+        before, now = self._before, self._now
+        if self._is_resumed and not self._has_begun:
+            return before  # what failed to go on has changed nothing
+        return msgspec.structs.replace(
+            now,
+            n_generated=before.n_generated + now.n_generated,
+            prefill_seconds=before.prefill_seconds + now.prefill_seconds,
+            decode_seconds=before.decode_seconds + now.decode_seconds,
+            first_token_seconds=before.first_token_seconds or now.first_token_seconds,
+        )
+
+    def is_by(self, model: ModelInfo | None) -> None:
+        """Note which model writes."""
+        if model is None:
+            return
+        self._note(
+            model_name=model.name,
+            model_path=model.path,
+            model_hash=model.hash,
+            model_repo=model.repo,
+            quantization=model.quantization,
+            template=model.template,
+            n_ctx=model.n_ctx,
+        )
+
+    def take(self, event: ReplyEvent) -> None:
+        """Add what an event says."""
+        match event:
+            case Token():
+                self._take_token(event)
+            case Trimmed():
+                self._note(dropped_turns=event.dropped)
+            case Prompted():
+                self._prompted, self._has_begun = self._clock(), True
+                self._note(n_prompt=event.n_prompt, n_reused=event.n_reused, seed=event.seed)
+                if event.template:
+                    self._note(template=event.template)
+            case Prefilling():
+                self._note(prefill_seconds=self._clock() - self._prompted)
+                return  # not worth saving
+            case Finished():
+                measured = msgspec.structs.asdict(event)
+                known = measured.keys() & set(ReplyRecord.__struct_fields__)
+                self._note(**{name: measured[name] for name in known} | {"reason": event.reason.value})
+            case _:
+                return
+        self.has_grown.set()
+
+    def _take_token(self, token: Token) -> None:
+        (self._reasoning if token.reasoning else self._text).append(token.text)
+        now = self._clock()
+        if self._first_token is None:
+            self._first_token = now
+            self._note(first_token_seconds=now - self._asked, prefill_seconds=now - self._prompted)
+        self._note(n_generated=self._now.n_generated + (token.id is not None), decode_seconds=now - self._first_token)
+
+    def _note(self, **changes: Any) -> None:
+        self._now = msgspec.structs.replace(self._now, **changes)
