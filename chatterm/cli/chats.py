@@ -13,7 +13,7 @@ import typer
 
 from chatterm.cli.terminal import fail, is_terminal, line, plain
 from chatterm.conversation import Conversation, Role, Turn
-from chatterm.errors import ChattermError
+from chatterm.errors import ChattermError, NotFound
 
 if TYPE_CHECKING:
     from chatterm.store import Store
@@ -49,7 +49,10 @@ def show_chat(
     """Print one conversation, as Markdown."""
 
     async def read(store: Store) -> tuple[Conversation, Sequence[Turn]]:
-        conversation = await store.conversation(id)
+        try:
+            conversation = await store.conversation(id)
+        except NotFound as error:
+            raise NotFound(f"There is no conversation {id}.", "`chatterm chats list` shows their numbers.") from error
         return conversation, await store.branch(conversation.head_id)
 
     conversation, turns = _ask_store(read)

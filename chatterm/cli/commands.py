@@ -45,7 +45,7 @@ def chatterm(
     if context.invoked_subcommand is None:
         from chatterm.cli.open import open_app
 
-        raise typer.Exit(open_app(model, continue_latest=latest))
+        raise typer.Exit(open_app(model or "", continue_latest=latest))
 
 
 def run() -> int:

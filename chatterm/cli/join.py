@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from chatterm.settings import Settings
     from chatterm.store import Store
 
-LAST_MODEL = "last model"
-"""The store's memory of the model that answered last."""
-
 HOW_TO_GET_ONE = "Fetch one with `chatterm models pull REPO`, or name a file with --model FILE."
 
 

@@ -24,8 +24,8 @@ BUSY = r"\bwriting\b"
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model that says one sentence, one that says another, and one that never ends."""
     folder = tmp_path_factory.mktemp("models")
-    write_chain(folder / "blue.gguf", [*"The sky is ", "**blue**", "."])
-    write_chain(folder / "green.gguf", [*"The grass is ", "green", "."])
+    write_chain(folder / "blue.gguf", ["The", " sky", " is", " **blue**", "."])
+    write_chain(folder / "green.gguf", ["The", " grass", " is", " green", "."])
     write_model(folder / "rambler.gguf", n_ctx=32768, n_layers=2)
     return folder
 
@@ -77,7 +77,9 @@ def test_escape_stops_and_keeps_what_arrived(models: Path) -> None:
 def worker_of(terminal: Terminal) -> psutil.Process:
     """The process that runs llama.cpp for this app."""
     (worker,) = [
-        each for each in psutil.Process(terminal.process.pid).children(recursive=True) if "chatterm.engine.worker" in each.cmdline()
+        each
+        for each in psutil.Process(terminal.process.pid).children(recursive=True)
+        if "chatterm.engine.worker" in each.cmdline()
     ]
     return worker
 

@@ -1,0 +1,46 @@
+"""Opens the app: joins settings, store, engine and library, the heavy ones only behind the first paint."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from chatterm.cli.join import load_settings, make_engine, make_library, open_store
+from chatterm.errors import SettingsError
+from chatterm.settings import Settings
+
+if TYPE_CHECKING:
+    from chatterm.chat import Chat
+
+
+def open_app(model: str = "", *, continue_latest: bool = False) -> int:
+    """Run the app until it is closed; the exit code."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        sys.stderr.write('chatterm: the app needs a terminal. In a pipe, use `chatterm ask "..."`.\n')
+        return 2
+    from chatterm.ui.app import ChatApp
+    from chatterm.ui.background import background_is_dark
+
+    chosen, problem = Settings(), None
+    try:
+        chosen = load_settings()
+    except SettingsError as error:
+        problem = error
+    is_dark = None if chosen.look.theme else background_is_dark()
+
+    async def open_chat() -> Chat:
+        from chatterm.chat import Chat
+
+        return Chat(await open_store(), make_engine(), chosen)
+
+    app = ChatApp(
+        open_chat,
+        make_library(chosen),
+        chosen,
+        problem=problem,
+        model=model,
+        continue_latest=continue_latest,
+        is_dark=is_dark,
+    )
+    app.run()
+    return app.return_code or 0
