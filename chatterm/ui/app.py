@@ -12,7 +12,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -28,11 +28,11 @@ from chatterm.library import Library
 from chatterm.settings import Settings
 from chatterm.ui import themes
 from chatterm.ui.clipboard import copy_natively
-from chatterm.ui.commands import bindings, checked_keymap
+from chatterm.ui.commands import COMMANDS, bindings, checked_keymap, is_possible
 from chatterm.ui.screens.chat import LAST_MODEL, ChatScreen
 
 if TYPE_CHECKING:
-    from chatterm.ui.screens.settings import SettingsResult
+    from chatterm.ui.form import SettingsResult
 
 SECONDS_TO_CLOSE = 5.0
 """How long quitting may take, whatever hangs."""
@@ -43,7 +43,7 @@ class ChatApp(App[None]):
     """chatterm in a terminal."""
 
     TITLE = "chatterm"
-    CSS_PATH = "app.tcss"
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", "screens/chat.tcss"]  # a default screen's is not asked for
     BINDINGS: ClassVar[list[BindingType]] = bindings("app")
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = set()  # screens bring ours
     ENABLE_COMMAND_PALETTE = True
@@ -124,6 +124,9 @@ class ChatApp(App[None]):
 
     async def _load_first_model(self, chat: Chat) -> None:
         """Load the model that was asked for, is set, answered last, or is the only one."""
+        if chat.model is not None:
+            self.chat_screen.status.tell(activity="ready")
+            return
         last = await chat.store.recall(LAST_MODEL)
         try:
             path, names = await asyncio.to_thread(
@@ -154,6 +157,24 @@ class ChatApp(App[None]):
 
     # Settings and looks.
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """As the command's row says."""
+        known = any(row.where == "app" and row.action == action for row in COMMANDS)
+        return not known or is_possible(self.chat_screen.state, action) or None
+
+    @work(exclusive=True, group="settings")
+    async def action_choose_model(self) -> None:
+        """Ask which model shall answer, and load it; the conversation goes on with it."""
+        chat = self._chat
+        if chat is None or self.screen is not self.chat_screen:
+            return
+        from chatterm.ui.screens.model_picker import ModelPicker  # late: not needed for the first paint
+
+        current = chat.model.path if chat.model else ""
+        path = await self.push_screen_wait(ModelPicker(self.library.local_models, current))
+        if path is not None:
+            self.chat_screen.load_model(path)
+
     @work(exclusive=True, group="settings")
     async def action_settings(self) -> None:
         """Open the settings, and apply what was changed there."""
@@ -162,10 +183,16 @@ class ChatApp(App[None]):
             return
         from chatterm.ui.screens.settings import SettingsScreen  # late: not needed for the first paint
 
-        local = await asyncio.to_thread(self.library.local_models)
-        names = sorted(name for name in self.available_themes if name in self._own_themes)
         result = await self.push_screen_wait(
-            SettingsScreen(self.settings, chat.overrides, local, names, chat.model, chat.conversation is not None)
+            SettingsScreen(
+                self.settings,
+                chat.overrides,
+                self.library.local_models,
+                self._own_themes,
+                chat.model,
+                chat.conversation is not None,
+                themes.automatic(self._is_dark),
+            )
         )
         if result is not None:
             await self.apply(chat, result)
@@ -174,13 +201,13 @@ class ChatApp(App[None]):
         """Take over what was changed, and load the model again where that is needed."""
         before = chat.effective
         try:
-            if result.scope == "conversation":
-                await chat.override(result.changes)
-            else:
-                self._use_settings(await asyncio.to_thread(settings.save, paths.settings_file(), result.changes))
-        except SettingsError as error:
+            if result.overrides:
+                await chat.override(result.overrides)
+            if result.defaults:
+                self._use_settings(await asyncio.to_thread(settings.save, paths.settings_file(), result.defaults))
+        except SettingsError as error:  # the file cannot be written; what was chosen counts all the same
             with suppress(SettingsError):
-                self._use_settings(self.settings.merged(result.changes))
+                self._use_settings(self.settings.merged(result.defaults))
             self._tell(error)
         except StoreError as error:
             self._tell(error)

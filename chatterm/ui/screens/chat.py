@@ -53,7 +53,6 @@ DRAFT, QUEUE, LIST_WANTED, LAST_MODEL = "draft", "queue", "list wanted", "last m
 class ChatScreen(Screen[None]):
     """One conversation, and the way to all others."""
 
-    CSS_PATH = "chat.tcss"
     BINDINGS: ClassVar[list[BindingType]] = bindings("chat")
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {CommandSearch}
     AUTO_FOCUS = "#prompt"
@@ -168,7 +167,7 @@ class ChatScreen(Screen[None]):
             self.refresh_state()
         elif self.chat.model is None:
             self.notify("What you typed stays in the prompt.", title="Choose a model first", severity="warning")
-            self.action_choose_model()
+            self.post_message(RunCommand("choose_model"))
         else:
             self.prompt.take()
             self.answer(self.chat.reply(text))
@@ -371,6 +370,7 @@ class ChatScreen(Screen[None]):
         if (model := self.chat.model) is not None:
             self.status.tell(model=model.name, quantization=model.quantization, n_ctx=model.n_ctx)
             self.transcript.empty = hello_hint(model.name)
+            self.banner.clear("model")
         else:
             self.status.tell(model="", quantization="", n_ctx=0)
         self.status.tell(temperature=self.chat.effective.sampling.temperature, is_busy=self.state.busy)
@@ -385,10 +385,6 @@ class ChatScreen(Screen[None]):
         """No model was chosen yet: say in the empty conversation how to come to one."""
         self.transcript.empty = no_model_hint(names)
         self.status.tell(activity="no model")
-
-    def action_choose_model(self) -> None:
-        """Ask which model shall answer."""
-        self.post_message(RunCommand("settings"))
 
     def show_error(self, error: ChattermError) -> None:
         """Say what went wrong; what can be answered here stays until it is."""

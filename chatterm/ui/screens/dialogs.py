@@ -26,7 +26,7 @@ class RenameDialog(ModalScreen[str | None]):
             border: round $border;
             background: $surface;
         }
-        & Label { color: $text-muted; }
+        & Label { width: 1fr; color: $text-muted; }
         & Input { margin: 1 0; }
     }
     """
@@ -40,9 +40,9 @@ class RenameDialog(ModalScreen[str | None]):
         """One field."""
         with Vertical() as box:
             box.border_title = "Rename"
-            yield Label("Title of the conversation")
+            yield Label("Title of the conversation; an empty one is its first question")
             yield Input(self.old_title, max_length=200)
-            yield Label("enter keeps it, escape leaves the old one; an empty title is the first question")
+            yield Label("enter keeps it · escape leaves the old one")
 
     @on(Input.Submitted)
     def keep(self, event: Input.Submitted) -> None:

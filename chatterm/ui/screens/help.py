@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import groupby
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+from textwrap import wrap
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.geometry import Size
 from textual.screen import ModalScreen
-from textual.widgets import Static
+from textual.widget import Widget
 
 from chatterm.ui.commands import COMMANDS, keys_of, shown
 
 GROUPS = ("Writing", "Chat", "Conversations", "In the list", "Model", "chatterm")
-KEY_CELLS = 30
+KEY_CELLS = 24
 
 
 class HelpScreen(ModalScreen[None]):
@@ -35,7 +37,6 @@ class HelpScreen(ModalScreen[None]):
             background: $surface;
             scrollbar-size-vertical: 1;
         }
-        & .help--group { height: auto; margin-top: 1; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q", "dismiss", "Close")]
@@ -59,35 +60,46 @@ class HelpScreen(ModalScreen[None]):
             box.border_title = "Keys"
             box.border_subtitle = "escape closes"
             for group in GROUPS:
-                yield Static(self._group(group), classes="help--group")
+                rows = [(keys_of(row, self._keymap), row.help) for row in COMMANDS if row.group == group]
+                yield Group(group, [(", ".join(keys) or "palette", what) for keys, what in rows])
                 if group == "Chat" and self._extra:
-                    yield Static(self._conversation(), classes="help--group")
-            yield Static(self._own_keys(), classes="help--group")
+                    rows = [([shown(key) for key in b.key.split(",")], b.description) for b in self._extra]
+                    yield Group("In the conversation", [(", ".join(keys), what) for keys, what in rows])
+            yield Group(
+                "Keys of your own",
+                [
+                    ("where", self._settings_file),
+                    ("how", 'below a line [keys]: regenerate = "ctrl+y", stop = "escape,f12"'),
+                    ("actions", ", ".join(row.id for row in COMMANDS)),
+                ],
+            )
 
-    def _group(self, group: str) -> Content:
-        rows = [Content.styled(group, "bold $text-accent")]
-        rows += [
-            self._row(", ".join(keys_of(command, self._keymap)) or "in the palette", command.help)
-            for command in COMMANDS
-            if command.group == group
-        ]
-        return Content("\n").join(rows)
 
-    def _conversation(self) -> Content:
-        rows = [Content.styled("In the conversation", "bold $text-accent")]
-        for text, same in groupby(self._extra, key=lambda binding: binding.tooltip or binding.description):
-            keys = [shown(key) for binding in same for key in binding.key.split(",")]
-            rows.append(self._row(", ".join(keys), text))
-        return Content("\n").join(rows)
+class Group(Widget):
+    """A heading and rows of keys with what they do, wrapped beside each other."""
 
-    def _row(self, keys: str, text: str) -> Content:
-        key = Content.styled(keys.replace("⏎", "enter"), "$text-primary")
-        return Content.assemble("  ", key.pad_right(max(1, KEY_CELLS - key.cell_length)), text)
+    DEFAULT_CSS = "Group { height: auto; margin-top: 1; }"
 
-    def _own_keys(self) -> Content:
-        names = ", ".join(command.id for command in COMMANDS)
-        return Content.assemble(
-            ("Keys of your own", "bold $text-accent"),
-            f'\n  In {self._settings_file or "settings.toml"}, below a line [keys], such as: regenerate = "ctrl+g"\n  ',
-            ("Actions: " + names, "$text-muted"),
-        )
+    def __init__(self, heading: str, rows: Sequence[tuple[str, str]]) -> None:
+        super().__init__()
+        self._heading = heading
+        self._rows = rows
+
+    def _lines(self, width: int) -> list[Content]:
+        keys_width = min(KEY_CELLS, width // 3)
+        lines = [Content.styled(self._heading, "bold $text-accent")]
+        for keys, text in self._rows:
+            left = wrap(keys.replace("⏎", "enter"), keys_width) or [""]
+            right = wrap(text, max(10, width - keys_width - 4))
+            for key, part in zip_longest(left, right, fillvalue=""):
+                start = Content.styled(key, "$text-primary")
+                lines.append(Content.assemble("  ", start.pad_right(keys_width - start.cell_length), "  ", part))
+        return lines
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
+        """As many as the rows take at a width."""
+        return len(self._lines(width))
+
+    def render(self) -> Content:
+        """All of them."""
+        return Content("\n").join(self._lines(self.size.width))

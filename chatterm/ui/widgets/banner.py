@@ -45,7 +45,6 @@ class Banner(Vertical):
         height: auto;
         max-height: 10;
         display: none;
-        margin: 0 1;
         padding: 0 1;
         border-left: thick $error;
         background: $surface;

@@ -28,7 +28,7 @@ class Footer(Widget):
         height: 1;
         padding: 0 1;
         background: $panel;
-        color: $text-muted;
+        color: $foreground 60%;
         pointer: pointer;
     }
     """
@@ -56,13 +56,14 @@ def keys_row(possible: frozenset[str], keymap: Mapping[str, str], width: int) ->
     """The row: stop stands first while it is possible, help stays at the end."""
     rows = [c for c in COMMANDS if c.footer and c.action in possible and keys_of(c, keymap)]
     rows.sort(key=lambda c: c.action != "stop")
-    last = [_hint(c, keymap) for c in rows if c.action == "help"]
+    queues = "stop" in possible
+    last = [_hint(c, keymap, c.title) for c in rows if c.action == "help"]
     room = width - sum(len(BETWEEN) + hint.cell_length for hint in last)
     hints: list[Content] = []
     for command in rows:
         if command.action == "help":
             continue
-        hint = _hint(command, keymap)
+        hint = _hint(command, keymap, "Queue" if queues and command.action == "send" else command.title)
         if room < hint.cell_length:
             break
         hints.append(hint)
@@ -70,9 +71,9 @@ def keys_row(possible: frozenset[str], keymap: Mapping[str, str], width: int) ->
     return Content(BETWEEN).join([*hints, *last])
 
 
-def _hint(command: Command, keymap: Mapping[str, str]) -> Content:
+def _hint(command: Command, keymap: Mapping[str, str], title: str) -> Content:
     """Key and title."""
     key = keys_of(command, keymap)[0].replace("⏎", "enter")
-    return Content.assemble((key, "$text-accent"), f" {command.title.lower()}").stylize(
+    return Content.assemble((key, "$text-accent"), f" {title.lower()}").stylize(
         Style.from_meta({"command": command.action})
     )

@@ -31,16 +31,13 @@ class Header(Widget):
 
     def render(self) -> Content:
         """Buttons at both ends, the title between them."""
-        left = _button("☰", "toggle_sidebar")
-        right = Content("  ").join(
-            [_button("+ new", "new_chat"), _button("? help", "help"), _button("⚙ settings", "settings")]
+        left = _button("≡ chats", "toggle_sidebar")
+        right = Content("   ").join(
+            [_button("new", "new_chat"), _button("help", "help"), _button("settings", "settings")]
         )
         room = self.content_size.width - left.cell_length - right.cell_length - 4
-        if room < 12:
-            right = Content("  ").join([_button("+", "new_chat"), _button("⚙", "settings")])
-            room = self.content_size.width - left.cell_length - right.cell_length - 4
         title = Content(" ".join(self.title.split()) or "New chat").truncate(max(0, room), ellipsis=True)
-        middle = title.stylize("bold" if self.title else "$text-muted").pad_right(max(0, room - title.cell_length))
+        middle = title.stylize("bold" if self.title else "$foreground 60%").pad_right(max(0, room - title.cell_length))
         return Content.assemble(left, "  ", middle, "  ", right)
 
     def on_click(self, event: events.Click) -> None:
@@ -51,4 +48,4 @@ class Header(Widget):
 
 def _button(label: str, action: str) -> Content:
     """A label that stands for a command."""
-    return Content.styled(label, "$text-muted").stylize(Style.from_meta({"command": action}))
+    return Content.styled(label, "$foreground 60%").stylize(Style.from_meta({"command": action}))

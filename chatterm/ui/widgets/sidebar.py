@@ -42,8 +42,13 @@ class ConversationList(OptionList):
         background: $surface;
         scrollbar-size-vertical: 1;
         &:focus { border: none; background-tint: transparent 0%; }
-        & > .option-list--option { padding: 0 1; }
-        & > .option-list--option-disabled { color: $text-muted; text-style: none; }
+        & > .option-list--option { padding: 0; }
+        & > .option-list--option-disabled { color: $foreground 50%; text-style: none; }
+        & > .option-list--option-highlighted { background: $surface; color: $foreground; text-style: none; }
+        &:focus > .option-list--option-highlighted {
+            background: $block-cursor-background;
+            color: $block-cursor-foreground;
+        }
     }
     """
 
@@ -125,6 +130,11 @@ class Sidebar(Vertical):
         self._deleted: list[Conversation] = []
         self._is_whole = True
 
+    def on_resize(self) -> None:
+        """Cut titles at the width that there is."""
+        if self._shown:
+            self._show(self._shown)
+
     def compose(self) -> ComposeResult:
         """Filter above, list below."""
         yield Input(placeholder="Find a title", id="find", select_on_focus=False)
@@ -144,8 +154,10 @@ class Sidebar(Vertical):
         return next((c for c in self._shown if str(c.id) == wanted), None)
 
     def focus_list(self) -> None:
-        """Put the cursor into the list."""
-        self.query_one(ConversationList).focus()
+        """Put the cursor into the list, on the conversation that is open."""
+        rows = self.query_one(ConversationList)
+        rows.highlighted = self._row_of(self.current_id)
+        rows.focus()
 
     def reload(self) -> None:
         """Read again as many as are shown, at least a page."""
@@ -240,37 +252,35 @@ class Sidebar(Vertical):
         self._shown = conversations
         rows = self.query_one(ConversationList)
         option, top = rows.highlighted_option, rows.scroll_y
-        wanted = option.id if option else str(self.current_id)
+        wanted = option.id if option and rows.has_focus else str(self.current_id)
         with self.app.batch_update():
             rows.set_options(self._options())
-            ids = [option.id for option in rows.options]
-            rows.highlighted = ids.index(wanted) if wanted in ids else None
+            rows.highlighted = self._row_of(wanted)
             rows.scroll_to(y=top, animate=False)
 
     def _options(self) -> Iterator[Option]:
-        group = ""
-        now = time.time()
+        group, now, width = "", time.time(), max(10, self.size.width - 4)
         if not self._shown:
-            yield Option("Nothing here yet" if not self.query_one(Input).value else "No such title", disabled=True)
+            yield Option(" Nothing here yet" if not self.query_one(Input).value else " No such title", disabled=True)
         for conversation in self._shown:
             if (day := day_group(conversation.updated_at, now)) != group:
                 if group:
                     yield Option("", disabled=True)
-                yield Option(Content.styled(day, "$text-muted italic"), disabled=True)
+                yield Option(Content.styled(f" {day}", "$foreground 50%"), disabled=True)
                 group = day
-            title = Content(" ".join(conversation.title.split()) or "Untitled")
-            if conversation.id == self.current_id:
-                title = Content.assemble(("▎", "$primary"), title.stylize("bold"))
-            else:
-                title = Content(" ") + title
-            yield Option(title.truncate(30, ellipsis=True), id=str(conversation.id))
+            title = Content(" ".join(conversation.title.split()) or "Untitled").truncate(width, ellipsis=True)
+            is_current = conversation.id == self.current_id
+            mark = Content.styled("▌", "$primary") if is_current else Content(" ")
+            yield Option(mark + (title.stylize("bold") if is_current else title), id=str(conversation.id))
+
+    def _row_of(self, wanted: int | str | None) -> int | None:
+        """Where a conversation stands in the list; None when it is not there."""
+        ids = [option.id for option in self.query_one(ConversationList).options]
+        return ids.index(str(wanted)) if str(wanted) in ids else None
 
     def watch_current_id(self) -> None:
         """Mark the conversation that is open."""
-        if self.is_mounted and self._shown:
-            rows = self.query_one(ConversationList)
-            if str(self.current_id) in (ids := [option.id for option in rows.options]):
-                rows.highlighted = ids.index(str(self.current_id))
+        if self._shown:
             self._show(self._shown)
 
     @on(OptionList.OptionSelected)

@@ -74,7 +74,7 @@ class Status(Widget):
     Status {
         height: 1;
         padding: 0 1;
-        color: $text-muted;
+        color: $foreground 60%;
         pointer: pointer;
     }
     """
@@ -145,11 +145,11 @@ def _parts(facts: Facts) -> tuple[dict[str, Content], dict[str, Content]]:
         mark, colour = "◐", "$text-accent"
     left = {"model": _clickable(facts.model or "choose a model", "choose_model", "$foreground")}
     if facts.quantization:
-        left["quantization"] = Content.styled(facts.quantization, "$text-muted")
+        left["quantization"] = Content.styled(facts.quantization, "$foreground 60%")
     left["activity"] = Content.assemble((f"{mark} ", colour), (facts.activity, colour if facts.is_wrong else ""))
     right: dict[str, Content] = {}
     if facts.temperature is not None:
-        right["temperature"] = _clickable(f"temp {facts.temperature:g}", "settings", "$text-muted")
+        right["temperature"] = _clickable(f"temp {facts.temperature:g}", "settings", "$foreground 60%")
     if facts.n_ctx:
         share = min(1.0, facts.n_used / facts.n_ctx)
         filled = min(BAR_CELLS, int(share * BAR_CELLS + 0.999)) if facts.n_used else 0
