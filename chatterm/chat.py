@@ -205,7 +205,7 @@ class Chat:
         """
         if self.is_replying:
             raise RuntimeError("a reply is being written")
-        await self._journal.switch(await self.store.newest_leaf(turn_id))
+        await self._journal.switch(turn_id)
         self.unseen = _unseen(self.turns)
 
     async def prompt_history(self) -> list[str]:
@@ -302,7 +302,6 @@ class Chat:
         finally:
             self._writing = None
             saver.cancel()
-            await asyncio.wait([saver])
             await journal.settle(state, draft.text, draft.reasoning, draft.record, problem)
         for old_id, turn in journal.take_renumbered():
             if journal is self._journal:

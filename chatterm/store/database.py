@@ -118,7 +118,11 @@ class Database:
             self._connection = self._writable(migrations)
         except (StoreReadOnly, StoreFull) as error:
             self.read_only_reason = error.message
-            self._connection = self._readable(migrations)
+            try:
+                with translated(self.path):
+                    self._connection = self._readable(migrations)
+            except StoreReadOnly as unreadable:
+                raise StoreError(f"{self.path} cannot be read.", "Give yourself the right to read it.") from unreadable
             self._connection.execute("PRAGMA query_only = ON")
         self._connection.execute("PRAGMA foreign_keys = ON")
         self._connection.create_function("casefold", 1, str.casefold, deterministic=True)
@@ -161,27 +165,26 @@ class Database:
         SQLite reads a write-ahead log only if it can make an index beside it. Where it cannot, the
         file is read as it lies, or a copy of both where a crash has left something in the log.
         """
-        log = self.path.with_name(f"{self.path.name}-wal")
         if not self.path.exists() or self.path.stat().st_size == 0:
             connection = self._connect(":memory:")
             migrate(connection, migrations)
             return connection
+        log = self.path.with_name(f"{self.path.name}-wal")
         uri = self.path.absolute().as_uri()
-        with contextlib.suppress(StoreError), translated(self.path):
+        with contextlib.suppress(StoreReadOnly, StoreFull), translated(self.path):
             return self._current(f"{uri}?mode=ro", migrations)
-        with translated(self.path):
-            if not (log.exists() and log.stat().st_size):
-                with contextlib.suppress(StoreReadOnly):
-                    return self._current(f"{uri}?immutable=1", migrations)
-            self._copy = tempfile.TemporaryDirectory(prefix="chatterm-")
-            copy = Path(self._copy.name) / self.path.name
-            shutil.copy(self.path, copy)
-            if log.exists():
-                shutil.copy(log, copy.with_name(log.name))
-            connection = self._connect(copy.as_uri())
-            self._check(connection, migrations)
-            migrate(connection, migrations)
-            return connection
+        if not (log.exists() and log.stat().st_size):
+            with contextlib.suppress(StoreReadOnly), translated(self.path):
+                return self._current(f"{uri}?immutable=1", migrations)
+        self._copy = tempfile.TemporaryDirectory(prefix="chatterm-")
+        copy = Path(self._copy.name) / self.path.name
+        shutil.copy(self.path, copy)
+        if log.exists():
+            shutil.copy(log, copy.with_name(log.name))
+        connection = self._connect(copy.as_uri())
+        self._check(connection, migrations)
+        migrate(connection, migrations)
+        return connection
 
     def _current(self, uri: str, migrations: Sequence[Migration]) -> sqlite3.Connection:
         """A connection that only reads, to a file that needs no migration."""

@@ -18,7 +18,7 @@ import msgspec
 
 from chatterm.conversation import Conversation, ReplyRecord, Role, Turn, TurnState
 from chatterm.errors import StoreError
-from chatterm.store.rows import clean, title_of
+from chatterm.store.rows import clean, json_of, title_of
 from chatterm.store.store import Store
 
 
@@ -61,15 +61,15 @@ class Journal:
 
     async def override(self, overrides: Mapping[str, Any]) -> None:
         """Take these settings of its own, instead of those that it had."""
-        self.overrides = dict(overrides)
+        self.overrides = msgspec.json.decode(json_of(overrides))  # as they are read again later
         if self.conversation is None:
             return
         self.conversation = msgspec.structs.replace(self.conversation, overrides=self.overrides)
         self._overrides_are_stale = True
         await self.save()
 
-    async def switch(self, leaf_id: int) -> None:
-        """Open the branch that ends in a turn.
+    async def switch(self, turn_id: int) -> None:
+        """Open the branch that goes through a turn, to its newest end.
 
         Raises:
             StoreError: what is only in memory could not be saved, and would be lost.
@@ -79,6 +79,7 @@ class Journal:
             raise self.error
         async with self._lock:
             assert self.conversation is not None
+            leaf_id = await self.store.newest_leaf(self._given_out.get(turn_id, turn_id))
             self.turns = await self.store.branch(leaf_id)
             self.conversation = msgspec.structs.replace(self.conversation, head_id=leaf_id)
             with contextlib.suppress(StoreError):  # it is shown; that it is not remembered does no harm
@@ -172,13 +173,16 @@ class Journal:
                 for place in range(len(self.turns)):
                     if self.turns[place].id in self._stale:
                         await self._save_turn(place)
-                if self._overrides_are_stale and self.conversation is not None:
-                    self._overrides_are_stale = False
-                    self.conversation = await self.store.set_overrides(self.conversation.id, self.overrides)
+                await self._save_overrides()
             except StoreError as error:
                 self.error = error
             else:
                 self.error = None
+
+    async def _save_overrides(self) -> None:
+        if self._overrides_are_stale and self.conversation is not None:
+            self.conversation = await self.store.set_overrides(self.conversation.id, self.overrides)
+            self._overrides_are_stale = self.conversation.overrides != self.overrides
 
     async def _save_turn(self, place: int) -> None:
         if self.turns[place].id < 0:
@@ -211,7 +215,8 @@ class Journal:
             assert turn.record is not None
             saved = await self.store.begin_reply(conversation.id, turn.parent_id, turn.record)
         self._renumber(place, saved)
-        self.conversation = await self.store.conversation(saved.conversation_id)
+        conversation = await self.store.conversation(saved.conversation_id)
+        self.conversation = msgspec.structs.replace(conversation, overrides=self.overrides)
 
     def _renumber(self, first: int, saved: Turn) -> None:
         """Take the number that the store gave to a turn, there and in those that come after it."""

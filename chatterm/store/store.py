@@ -29,6 +29,7 @@ class Store:
     def __init__(self, database: Database, owner: Owner) -> None:
         self._database = database
         self._owner = owner
+        self._is_closed = False
 
     @classmethod
     async def open(
@@ -69,6 +70,9 @@ class Store:
 
     async def close(self) -> None:
         """Purge what was deleted, and close the file; the store is not used afterwards."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         try:
             if not self.read_only_reason:
                 with contextlib.suppress(StoreError):  # it stays hidden, and goes the next time
