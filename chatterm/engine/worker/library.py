@@ -124,6 +124,11 @@ def open_library() -> Library:
     return Library(llama, version)
 
 
+def is_about_memory(line: str) -> bool:
+    """Whether one of llama.cpp's error lines says that there is not enough memory."""
+    return bool(re.search(r"alloc|out of memory|insufficient memory", line, re.IGNORECASE))
+
+
 def missing_report(error: LibraryMissing) -> EngineReport:
     """What can be reported without the library: what is wrong with it."""
     return EngineReport(library_version="not usable", system_info="", problems=(str(error),))

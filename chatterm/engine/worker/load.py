@@ -13,38 +13,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from chatterm.engine.worker import identity
 from chatterm.engine.worker.context import Context, Slices, StopFlag
-from chatterm.engine.worker.library import Library
-from chatterm.engine.worker.memory import ContextCost, buffer_bytes, free_bytes, give_back, in_words
+from chatterm.engine.worker.library import Library, is_about_memory
+from chatterm.engine.worker.memory import free_bytes, give_back, in_words
 from chatterm.engine.worker.template import ChatTemplate
 from chatterm.engine.worker.threads import Tuner, is_busy, usable_cores
 from chatterm.engine.worker.vocabulary import Vocabulary
+from chatterm.engine.worker.window import WindowMaker
 from chatterm.errors import EngineError, LoadCancelled, ModelUnreadable, OutOfMemory
 from chatterm.events import Event, Loaded, Loading, LoadStage, ModelInfo
-from chatterm.settings import AUTOMATIC_CTX, CacheType, LoadOptions
+from chatterm.settings import LoadOptions
 
 Send = Callable[[Event], None]
-_SMALLEST_CTX = 512
-_PROBES = 512, 1024
-"""Sizes of the two context windows from which the cost of any other is told, tokens."""
 _PROGRESS_SECONDS = 0.05
-_MAX_UBATCH = 512
 _MIB = 1024 * 1024
-_FLASH = {"auto": -1, "off": 0, "on": 1}
-_CACHE_TYPES: dict[CacheType, int] = {
-    "f32": 0,
-    "f16": 1,
-    "bf16": 30,
-    "q8_0": 8,
-    "q5_1": 7,
-    "q5_0": 6,
-    "q4_1": 3,
-    "q4_0": 2,
-}
-"""ggml's numbers for them."""
 
 
 class LoadedModel:
@@ -141,26 +124,15 @@ class _Load:
         return LoadedModel(self.library, pointer, self.path)
 
     def context(self, model: LoadedModel) -> bool:
-        """The context window; tells whether flash attention is on."""
-        options = self.options
-        wanted = options.n_ctx or min(AUTOMATIC_CTX, model.n_ctx_train or AUTOMATIC_CTX)
-        if options.n_ctx > model.n_ctx_train > 0:
-            self.notes.append(
-                f"The context window is {options.n_ctx:,} tokens, but the model was trained for {model.n_ctx_train:,}:"
-                " it may lose the thread beyond them."
-            )
-        self._without_quantized_values(model)
-        n_ctx = self._affordable(model, wanted)
-        pointer = self._make(model, n_ctx)
-        if not pointer:
-            raise self._context_failure(n_ctx)
-        text = self.library.log.text
-        self._set_up(model, pointer)
-        if self.n_gpu_layers == 0 and not options.n_ctx and n_ctx < wanted:
-            self.notes.append(
-                f"The context window is {n_ctx:,} tokens: more does not fit into the memory that is free."
-            )
-        return self.options.flash_attention != "off" and "Flash Attention enabled" in text
+        """Join the context window and what steers it to the model; tells whether flash attention is on."""
+        llama = self.library.llama
+        maker = WindowMaker(self.library, model.pointer, self.options, self.flag, self.notes)
+        pointer, has_flash = maker.make(model.n_ctx_train, self._budget())
+        n_swa = int(llama.llama_model_n_swa(model.pointer))
+        model.context = Context(llama, pointer, self.flag, int(llama.llama_n_batch(pointer)), n_swa)
+        model.slices = Slices(model.context.n_batch, model.n_parameters, can_abort=not self.gpus)
+        model.tuner = Tuner(usable_cores(), self.options.n_threads)
+        return has_flash
 
     def info(self, model: LoadedModel, flash_attention: bool) -> ModelInfo:
         """What is known about the model now."""
@@ -220,88 +192,18 @@ class _Load:
 
         return progress
 
-    def _affordable(self, model: LoadedModel, wanted: int) -> int:
-        """The size of the context window: what was asked, or what fits.
-
-        Raises:
-            OutOfMemory: what was asked does not fit, or not even a small one does.
-        """
-        cost, budget = self._cost(model), self._budget()
-        if cost.bytes_for(wanted) <= budget:
-            return wanted
-        largest = cost.largest(budget) // 256 * 256
-        if self.options.n_ctx or largest < _SMALLEST_CTX:
-            advice = f"Up to {largest:,} tokens fit." if largest >= _SMALLEST_CTX else "Try a smaller model."
-            raise OutOfMemory(
-                f"A context window of {wanted:,} tokens needs {in_words(cost.bytes_for(wanted))},"
-                f" {in_words(max(0.0, budget))} are free.",
-                f"Try a smaller context window. {advice}",
-            )
-        return largest
-
-    def _cost(self, model: LoadedModel) -> ContextCost:
-        """What context windows of this model take, from two small ones."""
-        sizes = []
-        for n_ctx in _PROBES:
-            pointer = self._make(model, n_ctx)
-            if not pointer:
-                raise self._context_failure(n_ctx)
-            sizes.append(buffer_bytes(self.library.log.text))
-            self.library.llama.llama_free(pointer)
-        return ContextCost.between(_PROBES[0], sizes[0], _PROBES[1], sizes[1])
-
     def _budget(self) -> float:
         """Memory that a context window may take."""
         if self.n_gpu_layers:
             return 0.95 * sum(gpu.free_bytes for gpu in self.library.gpus())
         return free_bytes() - self.mapped_bytes
 
-    def _without_quantized_values(self, model: LoadedModel) -> None:
-        """Give up a quantized V cache where flash attention is off, or cannot be used with this model."""
-        if self.options.cache_type_v in ("f32", "f16", "bf16"):
-            return
-        if self.options.flash_attention != "off":
-            pointer = self._make(model, _PROBES[0])
-            if pointer:
-                self.library.llama.llama_free(pointer)
-                return
-            if not any("lash" in line for line in self.library.log.errors):
-                raise self._context_failure(_PROBES[0])
-        self.notes.append(
-            f"The value cache is f16 instead of {self.options.cache_type_v}, which needs flash attention."
-        )
-        self.options = msgspec.structs.replace(self.options, cache_type_v="f16")
-
-    def _make(self, model: LoadedModel, n_ctx: int) -> Any:
-        """A llama.cpp context of a size, or nothing; what it said is in the log."""
-        llama, options = self.library.llama, self.options
-        if self.flag.is_set:
-            raise LoadCancelled("Loading was stopped.")
-        parameters = llama.llama_context_default_params()
-        parameters.n_ctx = n_ctx
-        parameters.n_batch = min(options.n_batch, n_ctx)
-        parameters.n_ubatch = min(parameters.n_batch, _MAX_UBATCH)
-        parameters.flash_attn_type = _FLASH[options.flash_attention]
-        parameters.type_k = _CACHE_TYPES[options.cache_type_k]
-        parameters.type_v = _CACHE_TYPES[options.cache_type_v]
-        parameters.n_threads = parameters.n_threads_batch = options.n_threads or usable_cores()
-        self.library.log.clear()
-        return llama.llama_init_from_model(model.pointer, parameters)
-
-    def _set_up(self, model: LoadedModel, pointer: Any) -> None:
-        """Join the context window and what steers it to the model."""
-        llama, options = self.library.llama, self.options
-        n_swa = int(llama.llama_model_n_swa(model.pointer))
-        model.context = Context(llama, pointer, self.flag, int(llama.llama_n_batch(pointer)), n_swa)
-        model.slices = Slices(model.context.n_batch, model.n_parameters, can_abort=not self.gpus)
-        model.tuner = Tuner(usable_cores(), options.n_threads)
-
     def _model_failure(self) -> EngineError:
         """Why the model could not be loaded."""
         if self.flag.is_set:
             return LoadCancelled("Loading was stopped.")
         reasons = self.library.log.errors
-        if any(_is_memory(line) for line in reasons):
+        if any(is_about_memory(line) for line in reasons):
             needed, free = identity.file_bytes(self.path), free_bytes()
             return OutOfMemory(
                 f"The model needs {in_words(needed)}, {in_words(free)} are free.",
@@ -309,17 +211,6 @@ class _Load:
             )
         reason = reasons[0].rstrip(".") if reasons else "llama.cpp gives no reason"
         return ModelUnreadable(f"{self.path.name}: {reason}.", _advice(reason))
-
-    def _context_failure(self, n_ctx: int) -> EngineError:
-        """Why the context window could not be made."""
-        reasons = self.library.log.errors or ["llama.cpp gives no reason"]
-        if any(_is_memory(line) for line in reasons):
-            return OutOfMemory(
-                f"A context window of {n_ctx:,} tokens could not be allocated.", "Try a smaller context window."
-            )
-        return ModelUnreadable(
-            f"The context window could not be made: {reasons[0].rstrip('.')}.", "Try other settings for loading."
-        )
 
 
 def _cannot_write(llama: Any, pointer: Any) -> str:
@@ -331,11 +222,6 @@ def _cannot_write(llama: Any, pointer: Any) -> str:
     if llama.llama_model_is_diffusion(pointer):
         return "it is a diffusion model"
     return ""
-
-
-def _is_memory(line: str) -> bool:
-    """Whether an error line is about memory."""
-    return bool(re.search(r"alloc|out of memory|insufficient memory", line, re.IGNORECASE))
 
 
 def _advice(reason: str) -> str:
