@@ -118,18 +118,45 @@ class Pages:
             self._starts = None
         return lines
 
-    def reset_open(self, index: int) -> None:
+    def reset_open(self, view: OpenTurnView) -> None:
         """Set a turn that is being written again."""
-        view = self.views[index]
-        assert isinstance(view, OpenTurnView)
         before, n_before = view.height, len(view.lines or ())
         assert self.look is not None, "lines were asked for before there is a size"
         self._n_lines += len(view.set(self.width, self.look)) - n_before
         if view.height != before:
-            if self._starts is not None and index == len(self.views) - 1:
+            if self._starts is not None and view is self.views[-1]:
                 self._starts[-1] = self._starts[-2] + view.height
             else:
                 self._starts = None
+
+    def letters_before(self, place: Place) -> float:
+        """How much of a turn stands before a row: letters where it is set, else a share of it, below 1."""
+        if place.turn >= len(self.views):
+            return 0
+        view = self.views[place.turn]
+        if view.lines is None:
+            return min(place.row / max(view.height, 1), 0.99)
+        return sum(_letters(line) for line in view.lines[: place.row])
+
+    def place_after(self, before: Place, letters: float) -> Place:
+        """The row of a turn before which so much of it stands; sets the turn.
+
+        Args:
+            before: Where it stood in another width.
+            letters: From `letters_before`.
+        """
+        turn = before.turn
+        if turn >= len(self.views):
+            return Place(0, 0)
+        lines = self.lines_of(turn)
+        if letters < 1:
+            return Place(turn, int(letters * len(lines)) if letters else min(before.row, len(lines) - 1))
+        count = 0
+        for row, line in enumerate(lines):
+            count += _letters(line)
+            if count > letters:
+                return Place(turn, row)
+        return Place(turn, max(len(lines) - 1, 0))
 
     def set_around(self, place: Place, height: int) -> Place:
         """Set what a screen shows from a place on, and as much above it.
@@ -182,3 +209,8 @@ class Pages:
                 view.lines = None
             else:
                 kept += len(view.lines)
+
+
+def _letters(line: Line) -> int:
+    """Characters of a line that wrapping cannot take away."""
+    return sum(not character.isspace() for character in line.text)

@@ -86,3 +86,13 @@ def word_at(line: Line, cell: int) -> tuple[int, int]:
         if match.start() <= index < match.end():
             return line.indent + cell_len(text[: match.start()]), line.indent + cell_len(text[: match.end()])
     return cell, cell
+
+
+def paragraph_at(lines: Sequence[Line], row: int) -> tuple[int, int]:
+    """First and last row of the lines that were one before they were wrapped."""
+    first = last = row
+    while first > 0 and lines[first - 1].joint != "\n" and lines[first - 1].text:
+        first -= 1
+    while last + 1 < len(lines) and lines[last].joint != "\n":
+        last += 1
+    return first, last

@@ -1,9 +1,9 @@
 """The transcript: a conversation as one page of lines, however long it is.
 
-One widget on Textual's line API. Turns are set when they come into view, a turn that is being
-written is set again at most 20 times a second. Following, the cursor, folding, selecting and
-copying live here; what text looks like is in `reading`, what a turn consists of in `turn`, which
-turns are set in `pages`. It knows turns, and neither engine nor store.
+One widget on Textual's line API. Here is what a reader does with turns: going through them with a
+cursor, folding, selecting, copying, opening links; and what the owner calls. What text looks like
+is in `reading`, what a turn consists of in `turn`, what is set and drawn in `page_view`. It knows
+turns, and neither engine nor store.
 """
 
 from __future__ import annotations
@@ -12,33 +12,27 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import ClassVar
 
-from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.geometry import Offset, Region, Size
+from textual.geometry import Offset
 from textual.message import Message
-from textual.reactive import reactive, var
-from textual.scroll_view import ScrollView
-from textual.strip import Strip
+from textual.reactive import var
 from textual.timer import Timer
-from textual.visual import Visual
-from textual.widget import Widget
 
 from chatterm.conversation import Turn
-from chatterm.ui.widgets.pages import Pages, Place
+from chatterm.ui.widgets.page_view import PageView
+from chatterm.ui.widgets.pages import Place
 from chatterm.ui.widgets.reading.lines import Code, Line
-from chatterm.ui.widgets.reading.look import COMPONENTS, Look, look_from
-from chatterm.ui.widgets.selection import END, Point, Selection, copied, painted_range, word_at
+from chatterm.ui.widgets.reading.look import COMPONENTS, CSS
+from chatterm.ui.widgets.selection import END, Point, Selection, paragraph_at, word_at
 from chatterm.ui.widgets.turn import OpenTurnView, TurnView
 
 DRAW_SECONDS = 0.05
 """Between two drawings of a reply that is being written."""
-LEFT, RIGHT = 2, 2
-"""Margins: the cursor's bar and a blank; a blank and the scrollbar."""
-NEW_TEXT = " ↓ new text below "
+BUSY_SHARE = 3
+"""A drawing that took long is followed by a pause of so many times that long."""
 
 
 class OpenTurn:
@@ -58,7 +52,7 @@ class OpenTurn:
         self._transcript.settle(self._view, turn)
 
 
-class Transcript(ScrollView, can_focus=True):
+class Transcript(PageView, can_focus=True):
     """A conversation to read."""
 
     class CopyRequested(Message):
@@ -68,7 +62,7 @@ class Transcript(ScrollView, can_focus=True):
             super().__init__()
             self.text = text
             self.what = what
-            """What was copied, in words: "selection", "message", "code"."""
+            """What was copied, in a word: "selection", "message" or "code"."""
 
     class LinkClicked(Message):
         """The user clicked a link; its target is http, https or mailto."""
@@ -79,13 +73,14 @@ class Transcript(ScrollView, can_focus=True):
 
     ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = set(COMPONENTS)
+    DEFAULT_CSS = CSS
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "scroll_up", "Scroll up", show=False),
-        Binding("down", "scroll_down", "Scroll down", show=False),
+        Binding("up", "scroll_up", "Up", show=False),
+        Binding("down", "scroll_down", "Down", show=False),
         Binding("pageup", "page_up", "Page up", show=False),
         Binding("pagedown", "page_down", "Page down", show=False),
-        Binding("home", "scroll_home", "Top", show=False),
-        Binding("end", "scroll_end", "Bottom", show=False),
+        Binding("home", "scroll_home", "First line", show=False),
+        Binding("end", "scroll_end", "Last line", show=False),
         Binding("k,ctrl+up", "previous_turn", "Previous turn", show=False),
         Binding("j,ctrl+down", "next_turn", "Next turn", show=False),
         Binding("enter,space", "toggle_reasoning", "Fold reasoning", show=False),
@@ -97,95 +92,45 @@ class Transcript(ScrollView, can_focus=True):
         Binding("shift+down", "extend(1)", "Select down", show=False),
         Binding("escape", "clear_selection", "Clear selection", show=False),
     ]
-    DEFAULT_CSS = """
-    Transcript {
-        background: $background;
-        color: $text;
-        overflow-x: hidden;
-        overflow-y: scroll;
-        scrollbar-size-vertical: 1;
-        scrollbar-background: $background;
-        scrollbar-background-hover: $background;
-        scrollbar-background-active: $background;
-        scrollbar-color: $panel;
-    }
-    Transcript > .transcript--muted, Transcript > .transcript--note { color: $text-muted; }
-    Transcript > .transcript--h1 { color: $text-primary; text-style: bold underline; }
-    Transcript > .transcript--h2 { color: $text-primary; text-style: bold; }
-    Transcript > .transcript--h3 { text-style: bold; }
-    Transcript > .transcript--inline-code { color: $text-accent; background: $surface; }
-    Transcript > .transcript--link { color: $text-primary; text-style: underline; }
-    Transcript > .transcript--bullet { color: $text-primary; }
-    Transcript > .transcript--quote { color: $text-muted; text-style: italic; }
-    Transcript > .transcript--rule { color: $foreground 25%; }
-    Transcript > .transcript--code { background: $surface; }
-    Transcript > .transcript--code-label { color: $text-muted; background: $surface; }
-    Transcript > .transcript--user { color: $text-accent; text-style: bold; }
-    Transcript > .transcript--model { color: $text-success; text-style: bold; }
-    Transcript > .transcript--error { color: $text-error; }
-    Transcript > .transcript--bar { color: $primary; }
-    Transcript > .transcript--selection { background: $primary 40%; }
-    Transcript > .transcript--mark { color: $text; background: $primary-muted; }
-    Transcript > .transcript--syntax-keyword { color: $text-primary; }
-    Transcript > .transcript--syntax-name { color: $text-accent; }
-    Transcript > .transcript--syntax-type { color: $text-secondary; }
-    Transcript > .transcript--syntax-string { color: $text-success; }
-    Transcript > .transcript--syntax-number { color: $text-warning; }
-    Transcript > .transcript--syntax-comment { color: $text-muted; text-style: italic; }
-    Transcript > .transcript--syntax-operator { color: $foreground 80%; }
-    Transcript > .transcript--syntax-inserted { color: $text-success; }
-    Transcript > .transcript--syntax-deleted { color: $text-error; }
-    """
 
     unseen: var[frozenset[int]] = var(frozenset())
-    """Ids of the turns that the model no longer sees; they are dimmed, with a rule below the last one."""
-    empty: var[str | Content] = var("")
-    """Shown in the middle while there is no turn."""
-    cursor: reactive[int | None] = reactive(None, repaint=False)
-    """Index of the turn under the cursor; None while nothing was chosen."""
-    following: var[bool] = var(True)
-    """Whether the view stays at the end while text arrives."""
-    selection: var[Selection | None] = var(None)
-    """What is selected."""
+    """Ids of the turns that the model no longer sees; they are faded, with a rule below the last one."""
 
     def __init__(
         self, *, name: str | None = None, id: str | None = None, classes: str | None = None, disabled: bool = False
     ) -> None:
         super().__init__(name=name, id=id, classes=classes, disabled=disabled)
-        self._pages = Pages()
-        self._anchor = Place(0, 0)
-        """The first visible line, while the view does not follow."""
-        self._shown: list[Strip] = []
-        """The strips of the screen's rows."""
         self._open: OpenTurnView | None = None
-        self._has_new_text = False
-        self._is_arranging = False
         self._draw_timer: Timer | None = None
         self._drawn_at = 0.0
         self._draw_cost = 0.0
+        self._selects_lines = False
+        """Whether up and down move the selection's end."""
         self._pressed: Point | None = None
-        self._pressed_at: Offset | None = None
+        """Where the mouse button went down and still is."""
+        self._pointer = Offset()
         self._drag_timer: Timer | None = None
-        self._drag_rows = 0
-        self._drag_x = 0
-        self._picked_code: Code | None = None
+        self._copied_code: Code | None = None
 
-    # What the owner calls
+    @property
+    def turns(self) -> list[Turn]:
+        """What is shown, oldest first."""
+        return [view.turn for view in self.pages.views]
 
     def show(self, turns: Sequence[Turn]) -> None:
         """Show a conversation, from its end. Costs one screenful, whatever its length."""
         self._open = None
-        self._pages.fill([TurnView(turn) for turn in turns])
+        self.pages.fill([TurnView(turn) for turn in turns])
         self._mark_unseen()
         self.selection = None
-        self.set_reactive(Transcript.cursor, None)
+        self.cursor = None
         self.follow()
 
     def append(self, turn: Turn) -> None:
-        """Add a finished turn, such as a question."""
-        self._pages.add(TurnView(turn))
+        """Add a finished turn, such as a question, and go there."""
+        self.pages.add(TurnView(turn))
         self._mark_unseen()
-        self._arrange()
+        self.follow()
 
     def begin(self, turn: Turn) -> OpenTurn:
         """Begin a reply that is going to be written; one that is here already goes on in its place."""
@@ -193,303 +138,108 @@ class Transcript(ScrollView, can_focus=True):
         self._open = view
         index = self._index_of(turn.id)
         if index is None:
-            self._pages.add(view)
+            self.pages.add(view)
         else:
-            view.is_unfolded = self._pages.views[index].is_unfolded
-            self._pages.change(index, view)
+            view.is_unfolded = self.pages.views[index].is_unfolded
+            self.pages.change(index, view)
         self._mark_unseen()
-        self._arrange()
+        self.lay_out()
         return OpenTurn(self, view)
 
     def update_turn(self, turn: Turn) -> None:
         """A turn's text or state has changed."""
         index = self._index_of(turn.id)
-        if index is None:
+        if index is not None:
+            self.pages.views[index].turn = turn
+            self.pages.change(index)
+            self.lay_out()
+
+    def settle(self, view: OpenTurnView, turn: Turn) -> None:
+        """Take the place of an open turn by the finished one, set as a whole."""
+        if view not in self.pages.views:
             return
-        view = self._pages.views[index]
-        view.turn = turn
-        self._pages.change(index)
-        self._arrange()
-
-    def follow(self) -> None:
-        """Go to the end and stay there."""
-        self.following = True
-        self._has_new_text = False
-        self._arrange()
-
-    @property
-    def turns(self) -> list[Turn]:
-        """What is shown, oldest first."""
-        return [view.turn for view in self._pages.views]
-
-    @property
-    def selected_text(self) -> str:
-        """The selected text as it was written; empty without a selection."""
-        if self.selection is None:
-            return ""
-        start, end = self.selection.start, self.selection.end
-        lines = []
-        for turn in range(start.turn, min(end.turn, len(self._pages.views) - 1) + 1):
-            for row, line in enumerate(self._pages.lines_of(turn)):
-                cells = self.selection.cells_in(turn, row)
-                if cells is not None:
-                    lines.append((line, cells))
-                elif (start.turn, start.row) <= (turn, row) < (end.turn, end.row):
-                    lines.append((line, (0, 0)))
-        return copied(lines)
-
-    # Drawing what arrives
+        settled = TurnView(turn)
+        settled.is_unfolded = view.is_unfolded
+        self.pages.change(self.pages.views.index(view), settled)
+        if self._open is view:
+            self._open = None
+        self._mark_unseen()
+        self.lay_out()
 
     def draw_soon(self) -> None:
-        """Draw the open turn, at most 20 times a second and at most a third of the time."""
-        if self._draw_timer is not None or not self.is_attached:
-            return
-        pause = max(DRAW_SECONDS, 3 * self._draw_cost)
-        wait = max(self._drawn_at + pause - monotonic(), 0.0)
-        self._draw_timer = self.set_timer(max(wait, 0.001), self._draw)
+        """Draw the open turn, at most 20 times a second and at most a quarter of the time."""
+        if self._draw_timer is None and self.is_attached:
+            pause = max(DRAW_SECONDS, BUSY_SHARE * self._draw_cost)
+            self._draw_timer = self.set_timer(max(self._drawn_at + pause - monotonic(), 0.001), self._draw)
 
     def _draw(self) -> None:
         """Set the open turn again and show it."""
         self._draw_timer = None
-        if self._open is None:
+        if self._open is None or not self.pages.width:
             return
         began = monotonic()
-        index = self._pages.views.index(self._open)
-        if self._pages.width:
-            self._pages.reset_open(index)
-            if not self.following:
-                self._has_new_text = True
-            self._arrange()
+        self.pages.reset_open(self._open)
+        self.has_new_text = not self.following
+        self.lay_out()
         self._drawn_at = monotonic()
         self._draw_cost = self._drawn_at - began
 
-    def settle(self, view: OpenTurnView, turn: Turn) -> None:
-        """Take the place of an open turn by the finished one, set as a whole."""
-        if view not in self._pages.views:
-            return
-        index = self._pages.views.index(view)
-        settled = TurnView(turn)
-        settled.is_unfolded = view.is_unfolded
-        self._pages.change(index, settled)
-        if self._open is view:
-            self._open = None
-        self._mark_unseen()
-        self._arrange()
-
-    # Arranging: which turns are set, where the view is, what the screen shows
-
-    def _arrange(self) -> None:
-        """Set what is near the view, keep the view where it is, and draw what changed."""
-        size = self.scrollable_content_region.size
-        if not size or self._is_arranging or not self.is_attached:
-            return
-        self._is_arranging = True
-        try:
-            self._set_width(size.width)
-            pages = self._pages
-            if self.following:
-                pages.set_end(size.height)
-            else:
-                self._anchor = pages.set_around(self._anchor, size.height)
-            height = pages.n_rows
-            if self.virtual_size != Size(size.width, height):
-                self.set_reactive(Widget.virtual_size, Size(size.width, height))
-                self._scroll_update(self.virtual_size)
-            top = self.max_scroll_y if self.following else min(pages.row_of(self._anchor), self.max_scroll_y)
-            if top != self.scroll_y:
-                self.scroll_target_y = self.scroll_y = top
-            elif self.scroll_target_y != top:
-                self.scroll_target_y = top
-            pages.drop_far_from(pages.place_at(top))
-        finally:
-            self._is_arranging = False
-        self._paint()
-
-    def _set_width(self, width: int) -> None:
-        """Begin again when the width has changed; what was read stays at the top."""
-        inner = max(width + 1 - LEFT - RIGHT, 8)
-        look = self._pages.look
-        if look is not None and inner == self._pages.width:
-            return
-        self._pages.reset(inner, look or self._make_look())
-
-    def _make_look(self) -> Look:
-        """The styles of the theme."""
-        return look_from(self.get_component_rich_style, self.app.theme_variables)
-
-    def _paint(self) -> None:
-        """Make the strips of the screen and refresh the rows that changed."""
-        width, height = self.size
-        strips = self._strips(width, height)
-        if len(strips) != len(self._shown):
-            self._shown = strips
-            self.refresh()
-            return
-        changed = [y for y, (new, old) in enumerate(zip(strips, self._shown, strict=True)) if new is not old]
-        self._shown = strips
-        if changed:
-            self.refresh(Region(0, changed[0], width, changed[-1] + 1 - changed[0]))
-
-    def _strips(self, width: int, height: int) -> list[Strip]:
-        """A strip for each row of the screen."""
-        look = self._pages.look
-        if look is None:
-            return []
-        if not self._pages.views:
-            return self._empty_strips(width, height)
-        strips: list[Strip] = []
-        place = self._pages.place_at(self.scroll_offset.y)
-        index, row = place
-        while index < len(self._pages.views) and len(strips) < height:
-            lines = self._pages.lines_of(index)
-            view = self._pages.views[index]
-            rows = range(row, min(len(lines), row + height - len(strips)))
-            strips += [self._strip(lines[number], view, index, number, width, look) for number in rows]
-            index, row = index + 1, 0
-        strips += [Strip.blank(width, look.text)] * (height - len(strips))
-        if self._has_new_text and not self.following and strips:
-            at = max(width - len(NEW_TEXT) - RIGHT, 0)
-            strips[-1] = Strip.join(
-                [strips[-1].crop(0, at), Strip([Segment(NEW_TEXT, look.mark)]), strips[-1].crop(at + len(NEW_TEXT))]
-            )
-        return strips
-
-    def _strip(self, line: Line, view: TurnView, index: int, row: int, width: int, look: Look) -> Strip:
-        """A line ready for the terminal, with margins, cursor, selection and dimming."""
-        has_bar = self.cursor == index
-        cells = self.selection.cells_in(index, row) if self.selection else None
-        variant = (width, has_bar, view.is_unseen, cells)
-        if line.strip is not None and line.variant == variant:
-            return line.strip
-        room = width - LEFT - RIGHT
-        body = Strip(line.segments).adjust_cell_length(room, line.fill or look.text)
-        if view.is_unseen:
-            body = body.apply_style(Style(dim=True))
-        if cells is not None:
-            start, end = painted_range(line, cells)
-            start, end = max(start, line.indent), min(end, room)
-            if end > start:
-                middle = Strip(Segment.apply_style(body.crop(start, end), None, Style(bgcolor=look.selection.bgcolor)))
-                body = Strip.join([body.crop(0, start), middle, body.crop(end)])
-        left = Segment("▌ " if has_bar else "  ", look.bar if has_bar else look.text)
-        strip = Strip([left, *body, Segment(" " * RIGHT, look.text)], width)
-        for line_filter in self.get_line_filters():
-            strip = strip.apply_filter(line_filter, self.background_colors[1])
-        line.strip, line.variant = strip, variant
-        return strip
-
-    def _empty_strips(self, width: int, height: int) -> list[Strip]:
-        """The hint in the middle of an empty page."""
-        content = self.empty if isinstance(self.empty, Content) else Content(self.empty)
-        style = self.visual_style
-        strips = Visual.to_strips(self, content, width, None, style) if str(content) else []
-        return (
-            list(Strip.align(strips, style.rich_style, width, height, "center", "middle"))
-            or [Strip.blank(width, style.rich_style)] * height
-        )
-
-    def render_line(self, y: int) -> Strip:
-        """A row of the screen."""
-        if y < len(self._shown):
-            return self._shown[y]
-        return Strip.blank(self.size.width, self.visual_style.rich_style)
-
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """Rows of the screen, as they are: strips carry their colours, so nothing is laid over them again."""
-        strips = [self.render_line(y) for y in crop.line_range]
-        if crop.column_span == (0, self.size.width):
-            return strips
-        return [strip.crop(*crop.column_span) for strip in strips]
-
-    # What changes the view
-
-    def on_mount(self) -> None:
-        """Learn of changes of the theme."""
-        self.app.theme_changed_signal.subscribe(self, lambda _theme: self.call_after_refresh(self._restyle))
-
-    def _restyle(self) -> None:
-        """Paint everything again in the theme's colours."""
-        if self._pages.width:
-            self._pages.reset(self._pages.width, self._make_look())
-            self._shown = []
-            self._arrange()
-
-    def on_resize(self) -> None:
-        """Wrap again what is visible."""
-        self._arrange()
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Scrolling chooses what is read; the end means following."""
-        super().watch_scroll_y(old_value, new_value)
-        if self._is_arranging or round(old_value) == round(new_value):
-            return
-        self.following = round(new_value) >= self.max_scroll_y
-        self._anchor = self._pages.place_at(round(new_value))
-        if self.following:
-            self._has_new_text = False
-        self._arrange()
-
-    def watch_cursor(self) -> None:
-        """Draw the bar."""
-        self._paint()
-
-    def watch_selection(self) -> None:
-        """Paint the selection."""
-        self._paint()
-
-    def watch_empty(self) -> None:
-        """Show the hint."""
-        self._shown = []
-        self._paint()
-
     def watch_unseen(self) -> None:
-        """Dim what the model no longer sees."""
+        """Fade what the model no longer sees."""
         self._mark_unseen()
-        self._arrange()
+        self.lay_out()
 
     def _mark_unseen(self) -> None:
         """Tell the turns whether they are seen."""
-        last = max((i for i, view in enumerate(self._pages.views) if view.turn.id in self.unseen), default=-1)
-        for i, view in enumerate(self._pages.views):
+        views = self.pages.views
+        last = max((i for i, view in enumerate(views) if view.turn.id in self.unseen), default=-1)
+        for i, view in enumerate(views):
             view.is_unseen = view.turn.id in self.unseen
             if view.ends_unseen != (i == last):
                 view.ends_unseen = i == last
-                self._pages.change(i)
+                self.pages.change(i)
 
     def _index_of(self, turn_id: int) -> int | None:
         """Where a turn is, looked for from the end."""
-        views = self._pages.views
+        views = self.pages.views
         return next((i for i in range(len(views) - 1, -1, -1) if views[i].turn.id == turn_id), None)
 
-    # Keys
-
     def action_scroll_up(self) -> None:
-        """One line up, or the selection's end."""
-        self._scroll_rows(-1)
+        """A line up."""
+        self._move_rows(-1)
 
     def action_scroll_down(self) -> None:
-        """One line down, or the selection's end."""
-        self._scroll_rows(1)
+        """A line down."""
+        self._move_rows(1)
 
     def action_page_up(self) -> None:
-        """A screenful up."""
-        self._scroll_rows(2 - self.size.height)
+        """A screenful up, with a line in common."""
+        self._move_rows(1 - self.size.height)
 
     def action_page_down(self) -> None:
-        """A screenful down."""
-        self._scroll_rows(self.size.height - 2)
+        """A screenful down, with a line in common."""
+        self._move_rows(self.size.height - 1)
 
     def action_scroll_home(self) -> None:
         """To the first line."""
-        self.scroll_to(y=0, animate=False)
+        if self._selects_lines:
+            self.action_extend(-self.pages.n_rows)
+        else:
+            self.scroll_to(y=0, animate=False)
 
     def action_scroll_end(self) -> None:
         """To the end, and follow."""
-        self.follow()
+        if self._selects_lines:
+            self.action_extend(self.pages.n_rows)
+        else:
+            self.follow()
 
-    def _scroll_rows(self, n: int) -> None:
-        """Move the view."""
-        self.scroll_to(y=self.scroll_offset.y + n, animate=False)
+    def _move_rows(self, n: int) -> None:
+        """Move the view, or the end of a selection of lines."""
+        if self._selects_lines:
+            self.action_extend(n)
+        else:
+            self.scroll_to(y=self.scroll_offset.y + n, animate=False)
 
     def action_previous_turn(self) -> None:
         """The cursor to the turn above."""
@@ -500,58 +250,57 @@ class Transcript(ScrollView, can_focus=True):
         self._move_cursor(1)
 
     def _move_cursor(self, step: int) -> None:
-        """Move the cursor over turns, and the view with it."""
-        n_turns = len(self._pages.views)
-        if not n_turns:
+        """Move the cursor over turns, and the view with it; in a selection of lines, its end."""
+        if not self.pages.views:
+            return
+        if self._selects_lines:
+            self.action_extend(step)
             return
         if self.cursor is None:
-            self.cursor = self._pages.place_at(self.scroll_offset.y + self.size.height - 1).turn
+            self.cursor = self._last_visible()
         else:
-            self.cursor = min(max(self.cursor + step, 0), n_turns - 1)
+            self.cursor = min(max(self.cursor + step, 0), len(self.pages.views) - 1)
         self._reveal(self.cursor)
+
+    def _last_visible(self) -> int:
+        """Index of the last turn on the screen."""
+        return self.pages.place_at(self.scroll_offset.y + self.size.height - 1).turn
 
     def _reveal(self, index: int) -> None:
         """Bring a turn into view: its head, unless all of it is there."""
-        start = self._pages.starts[index]
-        end = start + self._pages.views[index].height
+        start = self.pages.starts[index]
         top = self.scroll_offset.y
-        if start >= top and end <= top + self.size.height + 1:
-            return
-        if index == len(self._pages.views) - 1 and self._pages.views[index].height <= self.size.height:
-            self.follow()
-            return
-        self.following = False
-        self._anchor = Place(index, 0)
-        self._arrange()
+        if start < top or start + self.pages.views[index].height > top + self.size.height:
+            self.read_from(Place(index, 0))
 
     def action_toggle_reasoning(self) -> None:
         """Fold or unfold what the model thought."""
-        if self.cursor is None:
-            self._move_cursor(0)
-        if self.cursor is not None:
+        if self.pages.views:
+            if self.cursor is None:
+                self.cursor = self._last_visible()
             self._fold(self.cursor)
 
     def _fold(self, index: int) -> None:
-        """Fold or unfold the reasoning of a turn."""
-        view = self._pages.views[index]
+        """Fold or unfold the reasoning of a turn; the first visible line stays, and so does the turn's head."""
+        view = self.pages.views[index]
+        if not view.can_fold:
+            return
         view.is_unfolded = not view.is_unfolded
-        if view.lines is not None and not self.following:
-            self._anchor = self._pages.place_at(self.scroll_offset.y)
-        elif self.following and index < len(self._pages.views):
-            self._anchor = self._pages.place_at(self.scroll_offset.y)
-            self.following = False
-        self._pages.change(index)
-        self._arrange()
+        self.hold()
+        self.pages.change(index)
+        if self.pages.starts[index] < self.scroll_offset.y:
+            self.read_from(Place(index, 0))
+        else:
+            self.lay_out()
 
     def action_copy(self) -> None:
         """Copy the selection, else the turn under the cursor as it was written."""
         if text := self.selected_text:
             self.post_message(self.CopyRequested(text, "selection"))
-        elif self._pages.views:
-            index = self.cursor if self.cursor is not None else len(self._pages.views) - 1
-            view = self._pages.views[index]
-            text = view.text if isinstance(view, OpenTurnView) else view.turn.text
-            self.post_message(self.CopyRequested(text, "message"))
+            self.action_clear_selection()
+        elif self.pages.views:
+            view = self.pages.views[self.cursor if self.cursor is not None else self._last_visible()]
+            self.post_message(self.CopyRequested(view.source, "message"))
 
     def action_copy_selection(self) -> None:
         """Copy the selection; without one the key is someone else's."""
@@ -562,21 +311,52 @@ class Transcript(ScrollView, can_focus=True):
 
     def action_copy_code(self) -> None:
         """Copy a code block of the turn under the cursor; again copies the next one."""
-        index = self.cursor if self.cursor is not None else len(self._pages.views) - 1
-        if index < 0:
+        if not self.pages.views:
             return
-        blocks = list(dict.fromkeys(line.code for line in self._pages.lines_of(index) if line.code is not None))
+        index = self.cursor if self.cursor is not None else self._last_visible()
+        blocks = list(dict.fromkeys(line.code for line in self.pages.lines_of(index) if line.code is not None))
         if not blocks:
             return
-        at = blocks.index(self._picked_code) + 1 if self._picked_code in blocks else 0
-        self._picked_code = blocks[at % len(blocks)]
-        self.post_message(self.CopyRequested(self._picked_code.source, "code"))
+        at = blocks.index(self._copied_code) + 1 if self._copied_code in blocks else 0
+        self._copied_code = blocks[at % len(blocks)]
+        self.post_message(self.CopyRequested(self._copied_code.source, "code"))
 
     def action_select_lines(self) -> None:
-        """Begin a selection of lines at the cursor."""
+        """Begin a selection of lines at the cursor, or end it."""
+        if not self.pages.views:
+            return
+        if self._selects_lines:
+            self.selection = None
+            return
+        top = self.pages.place_at(self.scroll_offset.y)
+        turn = self.cursor if self.cursor is not None else self._last_visible()
+        row = top.row if top.turn == turn else 0
+        self.selection = Selection(Point(turn, row, 0), Point(turn, row, END))
+        self._selects_lines = True
+        self._reveal_row(self.pages.row_of(Place(turn, row)))
 
     def action_extend(self, rows: int) -> None:
-        """Select more or fewer lines."""
+        """Move the end of a selection of lines; begins one where there is none."""
+        if not self._selects_lines:
+            self.action_select_lines()
+        if self.selection is None:
+            return
+        anchor, head = self.selection
+        row = min(max(self.pages.row_of(Place(head.turn, head.row)) + rows, 0), self.pages.n_rows - 1)
+        self._reveal_row(row)
+        place = self.pages.place_at(min(row, self.pages.n_rows - 1))
+        downwards = (place.turn, place.row) >= (anchor.turn, anchor.row)
+        self.selection = Selection(
+            anchor._replace(cell=0 if downwards else END), Point(place.turn, place.row, END if downwards else 0)
+        )
+
+    def _reveal_row(self, row: int) -> None:
+        """Bring a row into view."""
+        top, height = self.scroll_offset.y, self.size.height
+        if row < top:
+            self.scroll_to(y=row, animate=False)
+        elif row >= top + height:
+            self.scroll_to(y=row + 1 - height, animate=False)
 
     def action_clear_selection(self) -> None:
         """Select nothing; without a selection the key is someone else's."""
@@ -584,69 +364,90 @@ class Transcript(ScrollView, can_focus=True):
             raise SkipAction
         self.selection = None
 
-    # Mouse
-
-    def _point_at(self, x: int, y: int) -> Point:
-        """The cell under a position on the screen."""
-        place = self._pages.place_at(self.scroll_offset.y + max(y, 0))
-        if self.scroll_offset.y + y >= self._pages.n_rows:
-            return Point(place.turn, place.row, END)
-        return Point(place.turn, place.row, max(x - LEFT, 0))
+    def watch_selection(self) -> None:
+        """Without a selection, up and down scroll again."""
+        if self.selection is None:
+            self._selects_lines = False
+        super().watch_selection()
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """A press sets the cursor and may begin a selection."""
-        if event.button != 1 or not self._pages.views:
-            return
-        if self._is_on_mark(event.x, event.y):
-            return
-        self._pressed = self._point_at(event.x, event.y)
-        self._pressed_at = event.offset
-        self.selection = None
-        self.capture_mouse()
+        """A press may begin a selection."""
+        if event.button == 1 and self.pages.views and not self.is_on_mark(event.x, event.y):
+            self.selection = None
+            self._pressed = self.point_at(event.x, event.y)
+            self._pointer = event.offset
+            self.capture_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Dragging selects."""
-        if self._pressed is None or event.offset == self._pressed_at:
+        """Dragging selects; a link says where it leads."""
+        if self._pressed is None:
+            self._hint(event.x, event.y)
             return
-        self.selection = Selection(self._pressed, self._point_at(event.x, event.y))
+        if event.offset == self._pointer:
+            return
+        self._pointer = event.offset
+        self._select_to_pointer()
+        if self._drag_timer is None:
+            self._drag_timer = self.set_interval(DRAW_SECONDS, self._drag)
+
+    def _drag(self) -> None:
+        """Scroll while the pointer is held beyond an edge."""
+        y, height = self._pointer.y, self.size.height
+        beyond = min(y, 0) if y <= 0 else max(y - height + 1, 0)
+        if beyond or y == 0:
+            self.scroll_to(y=self.scroll_offset.y + (beyond or -1), animate=False)
+            self._select_to_pointer()
+
+    def _select_to_pointer(self) -> None:
+        """Select from where the button was pressed."""
+        if self._pressed is not None:
+            x, y = self._pointer
+            head = self.point_at(x, min(max(y, 0), self.size.height - 1))
+            self.selection = Selection(self._pressed, head) if head != self._pressed else None
 
     def on_mouse_up(self) -> None:
         """The end of a press."""
         self.release_mouse()
         self._pressed = None
+        if self._drag_timer is not None:
+            self._drag_timer.stop()
+            self._drag_timer = None
 
     def on_click(self, event: events.Click) -> None:
-        """A click opens, folds, copies or sets the cursor; two select a word, three a line."""
-        if self._is_on_mark(event.x, event.y):
+        """A click opens, folds, copies or sets the cursor; two select a word, three a paragraph."""
+        if self.is_on_mark(event.x, event.y):
             self.follow()
             return
-        if not self._pages.views or self.selection is not None:
+        if not self.pages.views or self.selection is not None:
             return
-        point = self._point_at(event.x, event.y)
+        point = self.point_at(event.x, event.y)
         self.cursor = point.turn
-        line = self._line_at(point)
-        if line is None:
-            return
+        lines = self.pages.lines_of(point.turn)
+        line = lines[point.row]
         if event.chain == 2:
             start, end = word_at(line, point.cell)
-            self.selection = Selection(point._replace(cell=start), point._replace(cell=end))
+            self.selection = Selection(point._replace(cell=start), point._replace(cell=end)) if end > start else None
         elif event.chain >= 3:
-            self.selection = Selection(point._replace(cell=0), point._replace(cell=END))
+            first, last = paragraph_at(lines, point.row)
+            self.selection = Selection(Point(point.turn, first, 0), Point(point.turn, last, END))
         elif line.mark is not None and line.code is not None and line.mark.start <= point.cell < line.mark.end:
             self.post_message(self.CopyRequested(line.code.source, "code"))
-        elif point.row == self._pages.views[point.turn].fold_row:
+        elif point.row == self.pages.views[point.turn].fold_row:
             self._fold(point.turn)
-        else:
-            for link in line.links:
-                if link.start <= point.cell < link.end:
-                    self.post_message(self.LinkClicked(link.url))
+        elif url := _link_at(line, point.cell):
+            self.post_message(self.LinkClicked(url))
 
-    def _line_at(self, point: Point) -> Line | None:
-        """The line of a point."""
-        lines = self._pages.lines_of(point.turn)
-        return lines[point.row] if point.row < len(lines) else None
+    def _hint(self, x: int, y: int) -> None:
+        """Show the target of the link under the pointer."""
+        url = ""
+        if self.pages.views and self.pages.width:
+            point = self.point_at(x, y)
+            url = _link_at(self.pages.lines_of(point.turn)[point.row], point.cell)
+        hint = Content(url) if url else None
+        if hint != self.tooltip:
+            self.tooltip = hint
 
-    def _is_on_mark(self, x: int, y: int) -> bool:
-        """Whether a position is on the mark that says that there is new text."""
-        at = self.size.width - len(NEW_TEXT) - RIGHT
-        return self._has_new_text and not self.following and y == self.size.height - 1 and at <= x < at + len(NEW_TEXT)
+
+def _link_at(line: Line, cell: int) -> str:
+    """What a click on a cell opens; empty for nothing."""
+    return next((link.url for link in line.links if link.start <= cell < link.end), "")

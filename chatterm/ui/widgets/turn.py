@@ -39,6 +39,16 @@ class TurnView:
         self.fold_row: int | None = None
         """Row of the line that folds the reasoning."""
 
+    @property
+    def can_fold(self) -> bool:
+        """Whether there is reasoning that can be folded."""
+        return bool(self.turn.reasoning)
+
+    @property
+    def source(self) -> str:
+        """What was said, as it was written."""
+        return self.turn.text
+
     def estimate(self, width: int) -> int:
         """About how many lines it takes; quick."""
         turn = self.turn
@@ -112,7 +122,16 @@ class OpenTurnView(TurnView):
         self._texts: tuple[GrowingText, GrowingText] | None = None
         """Reasoning and answer, for the width and look that were asked for last."""
         self._for: tuple[int, Look] | None = None
-        self._chose_fold = False
+
+    @property
+    def can_fold(self) -> bool:
+        """Whether the answer has begun, so that the reasoning above it can be folded."""
+        return bool(self.reasoning) and bool(self.text.strip())
+
+    @property
+    def source(self) -> str:
+        """What arrived so far."""
+        return self.text
 
     def write(self, text: str, reasoning: bool) -> None:
         """Add what arrived."""

@@ -9,6 +9,7 @@ set as a whole.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from markdown_it.token import Token
@@ -22,18 +23,26 @@ from chatterm.ui.widgets.reading.markdown import (
     block_tokens,
     code_body,
     code_head,
+    first_table,
     gap_after,
     language_of,
     markdown_lines,
 )
-from chatterm.ui.widgets.reading.untrusted import clean
+from chatterm.ui.widgets.reading.tables import to_spans
+from chatterm.ui.widgets.reading.untrusted import clean, unix_breaks
 
-WINDOW = 64
+WINDOW = 40
 """Lines of an open fence that are coloured again each time."""
-KEPT = 24
+KEPT = 16
 """Lines of it that stay open when the others are kept."""
 LONGEST = 400
 """Lines of an open fence that may be one string or comment before they are kept all the same."""
+
+LONG = 3_000
+"""Characters of a paragraph above which its first lines are kept."""
+_CUT = re.compile(r"(?<=[.,;:!?\w])[ \n](?=[^\W\d_])|(?<=[。！？、，；：])(?=[^\W\d_])")
+"""Where a paragraph may be cut: before a letter, which can begin nothing but a paragraph."""
+_WIDE_CUT = re.compile(r"(?<=[\u3041-\u9fff\uac00-\ud7a3])(?=[\u3041-\u9fff\uac00-\ud7a3])")
 
 
 class GrowingText:
@@ -50,11 +59,16 @@ class GrowingText:
         """The source that is set again each time."""
         self._seen = 0
         """Characters of the tail in which a cut was looked for."""
+        self._long = LONG
+        """Characters of the tail above which a paragraph is cut."""
         self._going_on = Continuation()
 
     def write(self, text: str) -> None:
         """Add what arrived; sets nothing."""
         self.tail += text
+        if "\r" in self.tail:  # its other half may be on the way
+            half = "\r" if self.tail.endswith("\r") else ""
+            self.tail = unix_breaks(self.tail.removesuffix("\r")) + half
 
     def lines(self) -> list[Line]:
         """The lines that are not in `kept`, after keeping what can be kept."""
@@ -62,6 +76,8 @@ class GrowingText:
         if end > self._seen:
             self._seen = end
             self._cut(self.tail[:end])
+        if len(self.tail) > self._long:
+            self._cut_paragraph()
         unsure = replace(self._going_on, references=dict(self._going_on.references))
         return self._barred(markdown_lines(self.tail, self.width, self.look, unsure))
 
@@ -87,6 +103,8 @@ class GrowingText:
                 self._cut_list(tokens, rows)
             case "fence":
                 self._cut_fence(tops[0], rows)
+            case "table_open":
+                self._cut_table(tokens, rows)
 
     def _keep(self, rows: list[str], row: int, after: str, *, in_list: bool = False, number: int | None = None) -> None:
         """Set what stands before a row for good."""
@@ -136,9 +154,53 @@ class GrowingText:
         source = "\n".join(body[:n_kept])
         self.kept += self._barred(code_body(source, code, self.width, self.look, styled[:n_kept]))
         code.pieces.append(source + "\n")
-        opening, rest = rows[start], rows[start + 1 + n_kept :]
+        self._go_on_with([rows[start], *rows[start + 1 + n_kept :]])
+        self._going_on = Continuation(after="fence", code=code, references=self._going_on.references)
+
+    def _cut_table(self, tokens: list[Token], rows: list[str]) -> None:
+        """Keep the first rows of a long table, and its layout for the others."""
+        body = [token.map[0] for token in tokens if token.type == "tr_open" and token.map]
+        if len(body) <= WINDOW:
+            return
+        head, cut = rows[: body[1]], body[-KEPT]
+        piece = "\n".join(rows[:cut]) + "\n"
+        going_on = self._going_on
+        shape = going_on.table or first_table(piece, self.width, self.look)
+        self.kept += self._barred(markdown_lines(piece, self.width, self.look, going_on))
+        self._go_on_with([*head, *rows[cut:]])
+        self._going_on = Continuation(after="table_open", table=shape, references=going_on.references)
+
+    def _go_on_with(self, rows: list[str]) -> None:
+        """Replace the part of the tail in which a cut was found."""
         unseen = self.tail[self._seen :]
-        self.tail = "\n".join([opening, *rest])
+        self.tail = "\n".join(rows)
         self._seen = len(self.tail)
         self.tail += unseen
-        self._going_on = Continuation(after="fence", code=code, references=self._going_on.references)
+
+    def _cut_paragraph(self) -> None:
+        """Keep the first lines of a long paragraph, cut where no emphasis, code or link is open."""
+        self._long = len(self.tail) + LONG // 4
+        tokens = block_tokens(self.tail)
+        if len(tokens) != 3 or tokens[0].type != "paragraph_open":
+            return
+        begin, end = len(self.tail) - LONG // 2, len(self.tail) - LONG // 4
+        cuts = [*_CUT.finditer(self.tail, begin, end)] or [*_WIDE_CUT.finditer(self.tail, begin, end)]
+        match = next((cut for cut in reversed(cuts) if _is_closed(self.tail[: cut.start()])), None)
+        if match is None:
+            return
+        piece = self.tail[: match.start()]
+        going_on = self._going_on
+        *kept, last = markdown_lines(piece, self.width, self.look, going_on)
+        self.kept += self._barred(kept)
+        lead = to_spans(last)
+        if lead and match.group():
+            lead[-1] = lead[-1]._replace(text=lead[-1].text + match.group())
+        self.tail = self.tail[match.end() :]
+        self._seen = max(self._seen - match.end(), 0)
+        self._long = LONG
+        self._going_on = Continuation(after="paragraph_open", lead=tuple(lead), references=going_on.references)
+
+
+def _is_closed(text: str) -> bool:
+    """Whether inline marks seem to be in pairs."""
+    return text.count("[") == text.count("]") and not any(text.count(mark) % 2 for mark in "`*_~")

@@ -48,6 +48,46 @@ class Look:
 COMPONENTS = frozenset(
     PREFIX + entry.name.replace("_", "-") for entry in fields(Look) if entry.name != "syntax"
 ) | frozenset(f"{PREFIX}syntax-{kind}" for kind in SYNTAX)
+CSS = """
+Transcript {
+    background: $background;
+    color: $text;
+    overflow-x: hidden;
+    overflow-y: scroll;
+    scrollbar-size-vertical: 1;
+    scrollbar-background: $background;
+    scrollbar-background-hover: $background;
+    scrollbar-background-active: $background;
+    scrollbar-color: $panel;
+}
+Transcript > .transcript--muted, Transcript > .transcript--note { color: $text-muted; }
+Transcript > .transcript--h1 { color: $text-primary; text-style: bold underline; }
+Transcript > .transcript--h2 { color: $text-primary; text-style: bold; }
+Transcript > .transcript--h3 { text-style: bold; }
+Transcript > .transcript--inline-code { color: $text-accent; background: $surface; }
+Transcript > .transcript--link { color: $text-primary; text-style: underline; }
+Transcript > .transcript--bullet { color: $text-primary; }
+Transcript > .transcript--quote { color: $text-muted; text-style: italic; }
+Transcript > .transcript--rule { color: $foreground 25%; }
+Transcript > .transcript--code { background: $surface; }
+Transcript > .transcript--code-label { color: $text-muted; background: $surface; }
+Transcript > .transcript--user { color: $text-accent; text-style: bold; }
+Transcript > .transcript--model { color: $text-success; text-style: bold; }
+Transcript > .transcript--error { color: $text-error; }
+Transcript > .transcript--bar { color: $primary; }
+Transcript > .transcript--selection { background: $primary 40%; }
+Transcript > .transcript--mark { color: $text; background: $primary-muted; }
+Transcript > .transcript--syntax-keyword { color: $text-primary; }
+Transcript > .transcript--syntax-name { color: $text-accent; }
+Transcript > .transcript--syntax-type { color: $text-secondary; }
+Transcript > .transcript--syntax-string { color: $text-success; }
+Transcript > .transcript--syntax-number { color: $text-warning; }
+Transcript > .transcript--syntax-comment { color: $text-muted; text-style: italic; }
+Transcript > .transcript--syntax-operator { color: $foreground 80%; }
+Transcript > .transcript--syntax-inserted { color: $text-success; }
+Transcript > .transcript--syntax-deleted { color: $text-error; }
+"""
+"""The colours, all from the theme; a theme may set `syntax-...` variables for code."""
 
 
 def look_from(style_of: Callable[[str], Style], overrides: dict[str, str]) -> Look:

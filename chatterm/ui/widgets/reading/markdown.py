@@ -23,11 +23,13 @@ from chatterm.ui.widgets.reading.highlight import highlight
 from chatterm.ui.widgets.reading.inline import cell_breaks, flat, literal, spans_of
 from chatterm.ui.widgets.reading.lines import Code, Line, Link, Span, wrap
 from chatterm.ui.widgets.reading.look import Look
-from chatterm.ui.widgets.reading.tables import Table, from_spans, table_lines
-from chatterm.ui.widgets.reading.untrusted import clean
+from chatterm.ui.widgets.reading.tables import Shape, Table, from_spans, shape_of, table_lines
+from chatterm.ui.widgets.reading.untrusted import clean, unix_breaks
 
 PROSE = 100
 """Cells of the longest line of prose; longer ones are hard to read. Code and tables take all there is."""
+NARROWEST = 10
+"""Cells below which lists and quotes are not indented further."""
 COPY = "copy"
 _TASK = re.compile(r"\[([ xX])\](?:\s+|$)")
 _BULLETS = "•◦▪"
@@ -50,6 +52,10 @@ class Continuation:
     """The number of that item, in an ordered list."""
     code: Code | None = None
     """The code block that the piece goes on with; its fence is opened again at the start of the piece."""
+    table: Shape | None = None
+    """The layout of the table that the piece goes on with; its head stands again at the start of the piece."""
+    lead: tuple[Span, ...] = ()
+    """The last line of the paragraph that the piece goes on with."""
     references: dict[str, Any] = field(default_factory=dict)
     """Link references that were defined so far."""
 
@@ -70,9 +76,15 @@ def markdown_lines(text: str, width: int, look: Look, going_on: Continuation | N
             references that the text defines.
     """
     going_on = going_on or Continuation()
+    text = unix_breaks(text)
     tokens = _parser.parse(text, {"references": going_on.references})
     setter = _Setter(text.split("\n"), look, going_on)
     return setter.blocks(tokens, width, look.text, top=True)
+
+
+def first_table(text: str, width: int, look: Look) -> Shape:
+    """The layout of the table that a text consists of."""
+    return shape_of(table_of(_parser.parse(text), look, look.text), width)
 
 
 def plain_lines(text: str, width: int, look: Look) -> list[Line]:
@@ -92,6 +104,7 @@ def plain_lines(text: str, width: int, look: Look) -> list[Line]:
 
 def _fences(text: str) -> list[tuple[bool, str, str]]:
     """A text divided at its code fences: whether it is code, its language, the content."""
+    text = unix_breaks(text)
     parts: list[tuple[bool, str, str]] = []
     plain: list[str] = []
     rows = text.split("\n")
@@ -154,7 +167,8 @@ class _Setter:
         return start > 0 and not self.source[start - 1].strip(" \t>")
 
     def _paragraph(self, block: Sequence[Token], width: int, base: Style) -> list[Line]:
-        return _prose(spans_of(block[1].children or [], self.look, base), width)
+        lead = self.going_on.lead if self.going_on else ()
+        return _prose([*lead, *spans_of(block[1].children or [], self.look, base)], width)
 
     def _heading(self, block: Sequence[Token], width: int, _base: Style) -> list[Line]:
         level = int(block[0].tag[1:])
@@ -166,7 +180,9 @@ class _Setter:
         return [Line([Segment("─" * size, self.look.rule)], indent=size)]
 
     def _quote(self, block: Sequence[Token], width: int, _base: Style) -> list[Line]:
-        inner = self.blocks(block[1:-1], max(width - 2, 4), self.look.quote)
+        if width < NARROWEST:
+            return self.blocks(block[1:-1], width, self.look.quote)
+        inner = self.blocks(block[1:-1], width - 2, self.look.quote)
         return [line.prefixed([Segment("▎ ", self.look.bullet)]) for line in inner]
 
     def _list(self, block: Sequence[Token], width: int, base: Style) -> list[Line]:
@@ -193,7 +209,9 @@ class _Setter:
             if first.type == "text" and (task := _TASK.match(first.content)):
                 bullet = "☐ " if task.group(1) == " " else "☑ "
                 first.content = first.content[task.end() :]
-        lines = self.blocks(inner, max(width - len(bullet), 4), base) or [Line()]
+        if width < NARROWEST + len(bullet):
+            return self.blocks(inner, width, base)
+        lines = self.blocks(inner, width - len(bullet), base) or [Line()]
         style = base + Style(color=self.look.bullet.color)
         lines[0].prefixed([Segment(bullet, style)], selectable=not lines[0].indent)
         for line in lines[1:]:
@@ -208,17 +226,23 @@ class _Setter:
         return code_lines(Code(language_of(token.info), token.content), width, self.look)
 
     def _table(self, block: Sequence[Token], width: int, base: Style) -> list[Line]:
-        rows: list[list[list[Span]]] = []
-        aligns: list[str] = []
-        for token, following in pairwise(block):
-            if token.type == "tr_open":
-                rows.append([])
-            elif token.type in ("th_open", "td_open"):
-                style = base + Style(bold=True) if token.type == "th_open" else base
-                rows[-1].append(spans_of(cell_breaks(following.children or []), self.look, style))
-                if token.type == "th_open":
-                    aligns.append(str(token.attrGet("style") or "text-align:left").partition(":")[2])
-        return table_lines(Table(rows, aligns), width, self.look)
+        table = table_of(block, self.look, base)
+        return table_lines(table, width, self.look, self.going_on.table if self.going_on else None)
+
+
+def table_of(block: Sequence[Token], look: Look, base: Style) -> Table:
+    """The cells of a table's tokens."""
+    rows: list[list[list[Span]]] = []
+    aligns: list[str] = []
+    for token, following in pairwise(block):
+        if token.type == "tr_open":
+            rows.append([])
+        elif token.type in ("th_open", "td_open"):
+            style = base + Style(bold=True) if token.type == "th_open" else base
+            rows[-1].append(spans_of(cell_breaks(following.children or []), look, style))
+            if token.type == "th_open":
+                aligns.append(str(token.attrGet("style") or "text-align:left").partition(":")[2])
+    return Table(rows, aligns)
 
 
 def _prose(spans: Sequence[Span], width: int) -> list[Line]:
@@ -293,7 +317,7 @@ def _divide(tokens: Sequence[Token]) -> list[Sequence[Token]]:
 
 def gap_after(going_on: Continuation, after: str) -> list[Line]:
     """What separates a piece from the one before it: a blank line or nothing."""
-    if not going_on.after or going_on.code is not None:
+    if not going_on.after or going_on.code or going_on.table or going_on.lead:
         return []
     if going_on.in_list:
         return [Line()] if going_on.has_gap else []

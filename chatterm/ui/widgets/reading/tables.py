@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.segment import Segment
+from rich.style import Style
 
 from chatterm.ui.widgets.reading.lines import Line, Link, Span, wrap
 from chatterm.ui.widgets.reading.look import Look
@@ -24,22 +25,46 @@ class Table(NamedTuple):
     """"left", "center" or "right" for each column."""
 
 
-def table_lines(table: Table, width: int, look: Look) -> list[Line]:
-    """The lines of a table that is at most so many cells wide."""
+class Shape(NamedTuple):
+    """How a table is laid out."""
+
+    widths: tuple[int, ...]
+    """Cells of each column; empty where each row becomes a list of fields."""
+    has_wrapped: bool
+    """Whether a cell may take several lines, so that rows need a line between them."""
+
+
+def shape_of(table: Table, width: int) -> Shape:
+    """The layout of a table that is at most so many cells wide."""
     n_columns = len(table.aligns)
     natural = [max((_widest(row[i]) for row in table.rows if i < len(row)), default=1) or 1 for i in range(n_columns)]
     room = width - len(GAP) * (n_columns - 1)
     if room < NARROWEST * n_columns and sum(natural) > room:
-        return _records(table, width, look)
+        return Shape((), has_wrapped=True)
     widths = share(natural, room)
-    lines: list[Line] = []
-    has_wrapped = any(size < wanted for size, wanted in zip(widths, natural, strict=True))
-    for number, row in enumerate(table.rows):
-        if number == 1:
-            lines.append(_rule(widths, look, "─┼─"))
-        elif number > 1 and has_wrapped:
-            lines.append(_rule(widths, look, "╌┼╌"))
-        lines += _row(row, widths, table.aligns, look)
+    return Shape(tuple(widths), has_wrapped=widths != natural)
+
+
+def table_lines(table: Table, width: int, look: Look, shape: Shape | None = None) -> list[Line]:
+    """The lines of a table.
+
+    Args:
+        table: All of it, or its head and its last rows.
+        width: Cells that a line may take.
+        look: Styles.
+        shape: Given when the table was begun in this layout; then only the rows below the head are set.
+    """
+    is_rest = shape is not None
+    shape = shape or shape_of(table, width)
+    if not shape.widths:
+        return _records(table, width, look, is_rest=is_rest)
+    lines = [] if is_rest else _row(table.rows[0], shape.widths, table.aligns, look)
+    if not is_rest:
+        lines.append(_rule(shape.widths, look, "─┼─"))
+    for number, row in enumerate(table.rows[1:]):
+        if shape.has_wrapped and (number or is_rest):
+            lines.append(_rule(shape.widths, look, "╌┼╌"))
+        lines += _row(row, shape.widths, table.aligns, look)
     return lines
 
 
@@ -105,15 +130,15 @@ def _row(row: Sequence[Sequence[Span]], widths: Sequence[int], aligns: Sequence[
     return lines
 
 
-def _records(table: Table, width: int, look: Look) -> list[Line]:
+def _records(table: Table, width: int, look: Look, *, is_rest: bool) -> list[Line]:
     """Each row as a list of its fields, for tables with more columns than fit."""
     head = [" ".join("".join(span.text for span in cell).split()) for cell in table.rows[0]]
     lines: list[Line] = []
     for row in table.rows[1:]:
-        if lines:
+        if lines or is_rest:
             lines.append(Line([Segment("╌" * min(width, 24), look.rule)], indent=min(width, 24), joint=""))
         for name, cell in zip(head, row, strict=False):
-            label = Span(f"{name}: " if name else "", look.text + look.h3)
+            label = Span(f"{name}: " if name else "", look.h3)
             lines += [from_spans(spans, joint) for spans, joint in wrap([label, *cell], width)]
     return lines
 
@@ -129,3 +154,14 @@ def from_spans(spans: Sequence[Span], joint: str = "\n") -> Line:
                 links.append(Link(at, after, span.url))
             at = after
     return Line([Segment(span.text, span.style) for span in spans], joint=joint, links=links)
+
+
+def to_spans(line: Line) -> list[Span]:
+    """The spans that a line was made of."""
+    spans = []
+    at = 0
+    for text, style, _control in line.segments:
+        url = next((link.url for link in line.links if link.start <= at < link.end), "")
+        spans.append(Span(text, style or Style.null(), url))
+        at += cell_len(text)
+    return spans

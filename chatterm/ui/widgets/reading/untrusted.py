@@ -52,6 +52,14 @@ def _replacement(match: re.Match[str]) -> str:
             return "\ufffd"
 
 
+def unix_breaks(text: str) -> str:
+    """The text with each kind of line break as a newline.
+
+    Example: "a", CR, LF, "b", CR, "c" -> three lines
+    """
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
 def safe_url(target: str) -> str | None:
     """A target that may be opened, as ASCII without control characters; None for all others.
 
