@@ -1,0 +1,96 @@
+"""Draws the README's pictures: the real app, a scripted model, a store of its own.
+
+Usage: python docs/pictures.py [FOLDER]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SIZE = (120, 36)
+
+EARLIER = (
+    ("Plan a weekend in Lisbon", "Saturday: Alfama and the castle."),
+    ("Rename files in a folder by date", "Use `exiftool`."),
+    ("Explain the chain rule", "Rates multiply."),
+)
+QUESTION = "How does temperature change what you write?"
+ANSWER = """\
+At every step I compute a **probability** for each token that could come next. \
+Temperature reshapes that distribution before one token is drawn:
+
+| Temperature | Effect | Good for |
+| --- | --- | --- |
+| 0 to 0.3 | predictable | facts, code |
+| 0.7 to 1 | balanced | chat |
+| above 1.5 | incoherent | surprises |
+
+```python
+def reshape(logits, temperature):
+    scaled = [x / temperature for x in logits]
+    return softmax(scaled)  # low: one token wins
+```
+
+Then the token is appended, and it all *repeats*.
+"""
+
+
+async def draw(folder: Path) -> None:
+    """All pictures, as SVG."""
+    from chatterm import paths
+    from chatterm.chat import Chat
+    from chatterm.engine.scripted import ScriptedEngine
+    from chatterm.events import ModelInfo
+    from chatterm.library import Library
+    from chatterm.settings import Settings
+    from chatterm.store import Store
+    from chatterm.ui.app import ChatApp
+
+    engine = ScriptedEngine(
+        *(answer for _, answer in EARLIER),
+        ANSWER,
+        model=ModelInfo(
+            path="qwen2.5-7b-instruct-q4_k_m.gguf", name="Qwen2.5 7B Instruct", quantization="Q4_K_M", n_ctx=8192
+        ),
+    )
+    chosen = Settings()
+    store = await Store.open(paths.store_file())
+    chat = Chat(store, engine, chosen)
+    for question, _ in EARLIER:
+        chat.new()
+        async for _event in chat.reply(question):
+            pass
+    chat.new()
+
+    async def open_chat() -> Chat:
+        return chat
+
+    app = ChatApp(open_chat, Library(chosen), chosen, is_dark=True)
+    async with app.run_test(size=SIZE) as pilot:
+        await app.workers.wait_for_complete()
+        await pilot.press(*QUESTION, "enter")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        (folder / "chat.svg").write_text(app.export_screenshot(title="chatterm"), encoding="utf-8")
+        await pilot.press("f2")
+        await pilot.pause()
+        (folder / "settings.svg").write_text(app.export_screenshot(title="chatterm"), encoding="utf-8")
+        await pilot.press("escape")
+
+
+def main() -> None:
+    """Draw into this folder, or another one."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
+    with tempfile.TemporaryDirectory() as own:
+        for variable in ("CHATTERM_CONFIG_HOME", "CHATTERM_DATA_HOME", "CHATTERM_LOG_HOME", "HF_HOME"):
+            os.environ[variable] = str(Path(own) / variable)
+        asyncio.run(draw(folder))
+
+
+if __name__ == "__main__":
+    main()
