@@ -14,6 +14,8 @@ from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import msgspec
+
 from chatterm.conversation import Conversation, Role, Turn, TurnState
 from chatterm.draft import Draft
 from chatterm.engine.base import Engine, Prompt, PromptTurn
@@ -137,7 +139,8 @@ class Chat:
         for journal in self._kept:
             if journal.conversation is not None and journal.conversation.id == conversation_id:
                 if self._writing is not None and self._writing[0] is journal:
-                    journal.show(self._writing[1].text, self._writing[1].reasoning)
+                    draft = self._writing[1]
+                    journal.show(draft.text, draft.reasoning, draft.record)
                 break
         else:
             journal = Journal(self.store)
@@ -281,7 +284,8 @@ class Chat:
             await (journal.reopen() if resumed else journal.begin(draft.record))
             if added:
                 yield TurnAdded(added)
-            yield TurnAdded(journal.turns[-1])
+            turn = journal.turns[-1]
+            yield TurnAdded(turn if turn.text else msgspec.structs.replace(turn, reasoning=""))  # it starts afresh
             async with aclosing(_generator(self.engine.reply(prompt, settings.sampling))) as events:
                 async for event in events:
                     draft.take(event)
@@ -348,7 +352,7 @@ class Chat:
             yield journal
         finally:
             self.is_replying = False
-            self._kept = [journal for journal in self._kept if not journal.is_saved]
+            self._kept = [journal for journal in self._kept if journal.may_be_saved_later]
 
 
 def _prompt(turns: Sequence[Turn], settings: Settings) -> Prompt:

@@ -30,6 +30,7 @@ class Draft:
         self._prompted = self._asked
         self._first_token: float | None = None
         self._has_begun = False
+        self._resumed = resumed
         self._before = (resumed.record if resumed else None) or ReplyRecord()
         self._now = ReplyRecord(
             system_prompt=settings.chat.system_prompt,
@@ -39,7 +40,6 @@ class Draft:
         keeps = resumed is not None and bool(resumed.text)  # without text the model starts again
         self._text = [resumed.text] if resumed and keeps else []
         self._reasoning = [resumed.reasoning] if resumed and keeps else []
-        self._is_resumed = resumed is not None
 
     @property
     def text(self) -> str:
@@ -49,13 +49,15 @@ class Draft:
     @property
     def reasoning(self) -> str:
         """What the model has thought so far."""
+        if self._resumed and not self._has_begun:
+            return self._resumed.reasoning
         return "".join(self._reasoning)
 
     @property
     def record(self) -> ReplyRecord:
         """How it is made; counts and seconds are those of all parts of a reply that was resumed."""
         before, now = self._before, self._now
-        if self._is_resumed and not self._has_begun:
+        if self._resumed and not self._has_begun:
             return before  # what failed to go on has changed nothing
         return msgspec.structs.replace(
             now,

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from chatterm.conversation import Conversation, ReplyRecord, Role, Turn, TurnState
-from chatterm.errors import StoreError
+from chatterm.errors import NotFound, StoreError
 from chatterm.store.rows import clean, json_of, title_of
 from chatterm.store.store import Store
 
@@ -47,6 +47,11 @@ class Journal:
     def is_saved(self) -> bool:
         """Whether nothing is only in memory."""
         return not (self._stale or self._overrides_are_stale)
+
+    @property
+    def may_be_saved_later(self) -> bool:
+        """Whether something is only in memory, and its conversation was not deleted meanwhile."""
+        return not self.is_saved and not isinstance(self.error, NotFound)
 
     async def read(self, conversation_id: int) -> None:
         """Take a conversation and its open branch from the store.
@@ -87,7 +92,10 @@ class Journal:
 
     async def rewind(self, n_turns: int) -> None:
         """Leave only so many turns of the branch; in the store the others stay where they are."""
+        if not self.is_saved:
+            await self.save()
         async with self._lock:
+            self._stale.difference_update(turn.id for turn in self.turns[n_turns:])
             del self.turns[n_turns:]
 
     async def ask(self, text: str) -> Turn:
@@ -108,13 +116,13 @@ class Journal:
         self._change(-1, state=TurnState.WRITING, error="")
         await self.save()
 
-    def show(self, text: str, reasoning: str) -> None:
+    def show(self, text: str, reasoning: str, record: ReplyRecord) -> None:
         """What the reply at the end of the branch is so far; in memory alone."""
-        self._change(-1, text=text, reasoning=reasoning)
+        self._change(-1, text=text, reasoning=reasoning, record=record)
 
     async def write(self, text: str, reasoning: str, record: ReplyRecord) -> None:
         """What the reply at the end of the branch is so far."""
-        self._change(-1, text=text, reasoning=reasoning, record=record)
+        self.show(text, reasoning, record)
         await self.save()
 
     async def settle(self, state: TurnState, text: str, reasoning: str, record: ReplyRecord, error: str) -> None:

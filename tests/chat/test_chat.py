@@ -207,6 +207,30 @@ async def test_cancelling_the_task_keeps_what_arrived(store: Store) -> None:
     ]
 
 
+async def test_cancelling_twice_keeps_what_arrived_too(store: Store) -> None:
+    chat = chat_with(store, "One two three")
+    script_of(chat).gate = asyncio.Event()
+    arrived = asyncio.Event()
+
+    async def answer() -> None:
+        async for event in chat.reply("?"):
+            if isinstance(event, Token):
+                arrived.set()
+
+    task = asyncio.create_task(answer())
+    await arrived.wait()
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+
+    async def is_settled() -> bool:
+        return (await store.turns(1))[1].state is TurnState.STOPPED
+
+    await come_true(is_settled)
+    assert await stored(chat) == chat.turns
+    assert chat.turns[1].text == "One"
+
+
 @pytest.mark.parametrize("n_steps", range(0, 40, 3))
 async def test_cancelling_at_any_moment_leaves_no_reply_open(store: Store, n_steps: int) -> None:
     chat = chat_with(store, "One two three", flush_seconds=0)
@@ -336,6 +360,22 @@ async def test_going_on_in_vain_loses_nothing(store: Store) -> None:
     reply = (await stored(chat))[-1]
     assert (reply.text, reply.state, reply.record) == ("One", TurnState.FAILED, record)
     assert chat.can_resume
+
+
+async def test_a_reply_without_text_is_thought_afresh(store: Store) -> None:
+    chat = chat_with(store, Line("Never said", reasoning="Old thought."), Line("Answer.", reasoning="New thought."))
+    await up_to(chat.reply("?"), Token)
+    assert (chat.turns[-1].text, chat.turns[-1].reasoning) == ("", "Old")
+    script_of(chat).model = None
+    with pytest.raises(ModelNotFound):
+        await all_of(chat.resume())
+    assert chat.turns[-1].reasoning == "Old"
+    script_of(chat).model = MODEL
+    events = await all_of(chat.resume())
+    assert events[0].turn.reasoning == ""
+    assert not script_of(chat).prompts[-1].continues
+    reply = (await stored(chat))[-1]
+    assert (reply.text, reply.reasoning) == ("Answer.", "New thought.")
 
 
 async def test_there_must_be_something_to_go_on_with(store: Store) -> None:

@@ -201,6 +201,16 @@ async def test_an_unsaved_answer_can_be_written_on_and_answered_again(store: Sto
     assert texts(await chat.siblings(chat.turns[-1].id)) == ["One three", "Other."]
 
 
+async def test_asking_again_while_nothing_can_be_saved_leaves_nothing_behind(store: Store, path: Path) -> None:
+    chat = chat_with(store, "One.", "Other.", "Two.")
+    with locked(path):
+        await said_in_vain(chat.reply("?"), StoreLocked)
+        await said_in_vain(chat.regenerate(), StoreLocked)
+    await all_of(chat.reply("!"))
+    assert chat.is_saved
+    assert texts(await stored(chat)) == texts(chat.turns) == ["?", "Other.", "!", "Two."]
+
+
 async def test_a_store_that_can_only_be_read_keeps_the_conversation_in_memory(path: Path, tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", 2000) as disk:
         path = disk.folder / "conversations.db"
@@ -265,3 +275,6 @@ async def test_a_conversation_that_another_chatterm_deleted_ends_in_memory(store
     await other.close()
     await said_in_vain(chat.reply("Second?"), NotFound)
     assert texts(chat.turns) == ["First?", "One.", "Second?", "Two."]
+    chat.new()
+    await all_of(chat.reply("Elsewhere?"))
+    assert chat.is_saved
