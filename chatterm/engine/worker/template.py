@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from time import monotonic
 from typing import Protocol
@@ -169,14 +170,12 @@ class ChatTemplate:
         hello, secret = [PromptTurn(Role.USER, "hello")], "b7d1e0"
         self._program = program = Program(source, until - monotonic())
         self._run(program, hello, {}, False, until)
-        try:
-            self._takes_system = secret in self._run(
-                program, [PromptTurn(Role.SYSTEM, secret), *hello], {}, False, until
-            )
+        with suppress(Refused, Overdue):  # one that refuses says so each time, in its own words
+            with_system = self._run(program, [PromptTurn(Role.SYSTEM, secret), *hello], {}, False, until)
+            self._takes_system = secret in with_system
+        with suppress(Refused, Overdue):
             thoughts = {self._run(program, hello, {"enable_thinking": on}, False, until) for on in (True, False)}
             self.can_think = len(thoughts) > 1
-        except Refused:
-            self._takes_system = True  # it refuses: then it says so each time, in its own words
 
     def _attempts(self, turns: Sequence[PromptTurn]) -> Iterator[tuple[Sequence[PromptTurn], str]]:
         """The turns as they are, then in forms that stricter templates take, each with its note."""
