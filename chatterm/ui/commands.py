@@ -74,7 +74,7 @@ COMMANDS: tuple[Command, ...] = (
             when="has_queue"),
     Command("new_chat", "ctrl+n", "New chat", "Begin a new conversation",
             when="is_open", footer=True, group="Conversations"),
-    Command("toggle_sidebar", "ctrl+b,f3", "Conversations", "Show or hide the list of conversations",
+    Command("toggle_sidebar", "ctrl+b,f3", "Chats", "Show or hide the list of conversations",
             footer=True, group="Conversations"),
     Command("rename", "f6", "Rename", "Give this conversation another title",
             when="has_conversation", group="Conversations"),

@@ -195,6 +195,7 @@ class ChatScreen(Screen[None]):
                         case TurnAdded(turn=turn) if turn.role is Role.ASSISTANT:
                             live.open(self.transcript, turn)
                             self.refresh_state()
+                            self.sidebar.reload()
                         case TurnAdded(turn=turn):
                             self.transcript.append(turn)
                         case TurnSettled(turn=turn):
@@ -413,15 +414,18 @@ class ChatScreen(Screen[None]):
         self.status.tell(n_used=record.n_prompt + record.n_generated if record else 0)
         self.show_model()
         self.count_siblings()
+
+    @on(Sidebar.Opened)
+    def _open(self, event: Sidebar.Opened) -> None:
+        self.open_conversation(event.conversation_id)
         self.prompt.focus()
 
     @work(exclusive=True, group="conversation")
-    @on(Sidebar.Opened)
-    async def open_conversation(self, event: Sidebar.Opened) -> None:
+    async def open_conversation(self, conversation_id: int) -> None:
         """Show another conversation; a reply that runs goes on behind it, what waits is held."""
         self.queue.held = self.state.has_queue
         try:
-            await self.chat.open(event.conversation_id)
+            await self.chat.open(conversation_id)
         except StoreError as error:
             self.show_error(error)
             self.sidebar.reload()
@@ -433,6 +437,7 @@ class ChatScreen(Screen[None]):
         self.queue.held = self.state.has_queue
         self.chat.new()
         self.show_conversation()
+        self.prompt.focus()
 
     def action_rename(self) -> None:
         """Rename the open conversation."""
@@ -459,8 +464,9 @@ class ChatScreen(Screen[None]):
         """Say how it can be brought back."""
         if self.live is not None and self.live.turn and self.live.turn.conversation_id == event.conversation.id:
             self.action_stop()
-        if self.chat.conversation is None:
+        if self.chat.conversation is None and self.transcript.turns:
             self.show_conversation()
+        self.refresh_state()
         title = escape(event.conversation.title or "Untitled")
         self.notify("F9 or [@click=screen.undo_delete]click here[/] to undo", title=f"Deleted “{title}”", timeout=10)
 
@@ -473,7 +479,7 @@ class ChatScreen(Screen[None]):
         """Open it again, unless another one is being looked at."""
         self.notify(f"“{event.conversation.title}” is back", timeout=3, markup=False)
         if not self.state.turns:
-            self.post_message(Sidebar.Opened(event.conversation.id))
+            self.open_conversation(event.conversation.id)
         self.refresh_state()
 
     @on(Sidebar.Changed)

@@ -65,7 +65,7 @@ def keys_row(possible: frozenset[str], keymap: Mapping[str, str], width: int) ->
             continue
         hint = _hint(command, keymap, "Queue" if queues and command.action == "send" else command.title)
         if room < hint.cell_length:
-            break
+            continue
         hints.append(hint)
         room -= hint.cell_length + len(BETWEEN)
     return Content(BETWEEN).join([*hints, *last])

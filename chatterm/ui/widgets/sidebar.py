@@ -171,12 +171,14 @@ class Sidebar(Vertical):
     @work(exclusive=True, group="sidebar")
     async def _read(self, offset: int, limit: int) -> None:
         """Read a page, and show it below those before it."""
-        if self.chat is None:
+        if self.chat is None or not self.is_attached:
             return
         try:
             found = await self.chat.conversations(self.query_one(Input).value.strip(), limit, offset)
         except StoreError as error:
             self.post_message(self.Failed(error))
+            return
+        if not self.is_attached:  # closed meanwhile
             return
         self._is_whole = len(found) < limit
         known = {c.id for c in self._shown[:offset]}
@@ -215,12 +217,13 @@ class Sidebar(Vertical):
         """Bring back what was deleted last."""
         if self.chat is None or not self._deleted:
             return
+        deleted = self._deleted.pop()
         try:
-            conversation = await self.chat.restore(self._deleted[-1].id)
+            conversation = await self.chat.restore(deleted.id)
         except StoreError as error:
+            self._deleted.append(deleted)
             self.post_message(self.Failed(error))
             return
-        self._deleted.pop()
         self.has_deleted = bool(self._deleted)
         self.reload()
         self.post_message(self.Restored(conversation))
@@ -251,11 +254,13 @@ class Sidebar(Vertical):
         """Put them in the list, with the cursor and the scroll position where they were."""
         self._shown = conversations
         rows = self.query_one(ConversationList)
-        option, top = rows.highlighted_option, rows.scroll_y
+        option, row, top = rows.highlighted_option, rows.highlighted, rows.scroll_y
         wanted = option.id if option and rows.has_focus else str(self.current_id)
         with self.app.batch_update():
             rows.set_options(self._options())
             rows.highlighted = self._row_of(wanted)
+            if rows.highlighted is None and rows.has_focus:  # it is gone: the next one takes its place
+                rows.highlighted = row
             rows.scroll_to(y=top, animate=False)
 
     def _options(self) -> Iterator[Option]:

@@ -1,0 +1,422 @@
+"""Promises of the chat screen, through its keys, with a scripted engine and a real store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.app import make_app, model_file
+from support.waiting import wait_for
+from textual.pilot import Pilot
+
+from chatterm import paths
+from chatterm.conversation import Role, TurnState
+from chatterm.engine.scripted import Line, ScriptedEngine
+from chatterm.errors import LibraryMissing, WorkerDied
+from chatterm.settings import ModelsSettings, Settings
+from chatterm.store import Store
+from chatterm.ui.app import ChatApp
+from chatterm.ui.screens.chat import ChatScreen
+
+
+@asynccontextmanager
+async def opened(app: ChatApp, size: tuple[int, int] = (120, 36)) -> AsyncIterator[tuple[Pilot[Any], ChatScreen]]:
+    """The app, when its store is open."""
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen.state.is_open, "the store opens")
+        yield pilot, app.chat_screen
+
+
+async def ask(pilot: Pilot[Any], screen: ChatScreen, text: str) -> None:
+    """Type, send, and wait for the whole reply."""
+    n = len(screen.state.turns)
+    screen.prompt.put(text)
+    await pilot.press("enter")
+    await wait_for(pilot, lambda: len(screen.state.turns) == n + 2 and screen.state.is_idle, f"a reply to {text}")
+
+
+async def begin(pilot: Pilot[Any], screen: ChatScreen, text: str, word: str) -> None:
+    """Type, send, and wait until the reply has begun; the engine's gate holds it there."""
+    screen.prompt.put(text)
+    await pilot.press("enter")
+    await wait_for(pilot, lambda: word in said(screen)[-1], f"{word} of the reply to {text}")
+
+
+def said(screen: ChatScreen) -> list[str]:
+    """The texts that the transcript shows."""
+    return [getattr(view, "text", view.turn.text) for view in screen.transcript.pages.views]
+
+
+def notices(app: ChatApp) -> str:
+    """All that was said in toasts."""
+    return "\n".join(f"{notice.title}: {notice.message}" for notice in app._notifications)
+
+
+def held() -> ScriptedEngine:
+    """An engine whose replies stay open after their first word, until its gate is opened."""
+    engine = ScriptedEngine("One two three.", "Four five six.")
+    engine.gate = asyncio.Event()
+    return engine
+
+
+async def stored() -> list[tuple[str, str, TurnState]]:
+    """What is in the store, of the conversation in which something was said last."""
+    store = await Store.open(paths.store_file())
+    try:
+        latest = await store.latest()
+        turns = await store.turns(latest.id) if latest else []
+        return [(turn.role.value, turn.text, turn.state) for turn in turns]
+    finally:
+        await store.close()
+
+
+async def test_a_question_gets_its_reply() -> None:
+    async with opened(make_app("The sky is blue.")) as (pilot, screen):
+        await pilot.press(*"Why", "enter")
+        await wait_for(pilot, lambda: said(screen) == ["Why", "The sky is blue."])
+        assert screen.prompt.text == ""
+        assert screen.header.title == "Why"
+        await wait_for(pilot, lambda: [c.title for c in screen.sidebar.conversations] == ["Why"])
+
+
+async def test_an_empty_prompt_is_not_sent() -> None:
+    engine = ScriptedEngine("No.")
+    async with opened(make_app(engine=engine)) as (pilot, screen):
+        await pilot.press("space", "enter", "enter")
+        await ask(pilot, screen, "Something")
+        assert len(engine.prompts) == 1
+
+
+async def test_stopping_keeps_what_arrived_and_continuing_goes_on() -> None:
+    engine = held()
+    async with opened(make_app(engine=engine)) as (pilot, screen):
+        await begin(pilot, screen, "Count", "One")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: screen.state.is_idle)
+        assert said(screen) == ["Count", "One"]
+        assert screen.state.turns[-1].state is TurnState.STOPPED
+        assert screen.status.told.activity == "stopped"
+        engine.gate = None
+        await pilot.press("ctrl+g")
+        await wait_for(pilot, lambda: screen.state.is_idle and screen.state.turns[-1].state is TurnState.FINISHED)
+        assert engine.prompts[-1].continues
+        assert said(screen)[-1].startswith("One")
+        assert len(said(screen)) == 2
+
+
+async def test_typing_goes_on_while_a_reply_runs_and_messages_queue_in_order() -> None:
+    engine = held()
+    async with opened(make_app(engine=engine)) as (pilot, screen):
+        await begin(pilot, screen, "first", "One")
+        await pilot.press(*"second", "enter")
+        await wait_for(pilot, lambda: screen.queue.waiting == ("second",))
+        await pilot.press(*"third", "enter")
+        await wait_for(pilot, lambda: screen.queue.waiting == ("second", "third"))
+        await pilot.press(*"draft")
+        assert engine.gate
+        engine.gate.set()
+        await wait_for(pilot, lambda: len(screen.state.turns) == 6 and screen.state.is_idle)
+        assert [turn.text for turn in screen.state.turns if turn.role is Role.USER] == ["first", "second", "third"]
+        assert screen.prompt.text == "draft"
+        assert not screen.queue.waiting
+
+
+async def test_after_a_stop_the_queue_is_held_until_enter() -> None:
+    engine = held()
+    async with opened(make_app(engine=engine)) as (pilot, screen):
+        await begin(pilot, screen, "first", "One")
+        await pilot.press(*"second", "enter")
+        await wait_for(pilot, lambda: screen.queue.waiting == ("second",))
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: screen.state.is_idle)
+        assert screen.queue.held
+        assert "held" in screen.queue.render().plain
+        assert len(engine.prompts) == 1
+        engine.gate = None
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: len(screen.state.turns) == 4 and screen.state.is_idle)
+        assert screen.state.turns[2].text == "second"
+
+
+async def test_a_queued_message_comes_back_with_up_and_goes_with_a_click() -> None:
+    engine = held()
+    async with opened(make_app(engine=engine)) as (pilot, screen):
+        await begin(pilot, screen, "first", "One")
+        for text in ("second", "third"):
+            await pilot.press(*text, "enter")
+            await wait_for(pilot, lambda text=text: text in screen.queue.waiting)
+        await pilot.press("up")
+        await wait_for(pilot, lambda: screen.prompt.text == "third")
+        assert screen.queue.waiting == ("second",)
+        await pilot.click(screen.queue, offset=(screen.queue.size.width - 3, 0))
+        await wait_for(pilot, lambda: not screen.queue.waiting)
+
+
+async def test_regenerating_keeps_the_old_answer_to_flip_to() -> None:
+    async with opened(make_app("One.", "Two.")) as (pilot, screen):
+        await ask(pilot, screen, "Number?")
+        await pilot.press("ctrl+r")
+        await wait_for(pilot, lambda: said(screen) == ["Number?", "Two."] and screen.state.n_siblings == 2)
+        await pilot.press("alt+left")
+        await wait_for(pilot, lambda: said(screen) == ["Number?", "One."])
+        await wait_for(pilot, lambda: screen.state.n_siblings == 2)
+        await pilot.press("alt+right")
+        await wait_for(pilot, lambda: said(screen) == ["Number?", "Two."])
+
+
+async def test_another_conversation_can_be_read_while_a_reply_runs() -> None:
+    engine = ScriptedEngine("Old.", "One two three.")
+    async with opened(make_app(engine=engine)) as (pilot, screen):
+        await ask(pilot, screen, "old question")
+        engine.gate = asyncio.Event()
+        await pilot.press("ctrl+n")
+        await begin(pilot, screen, "new question", "One")
+        await wait_for(pilot, lambda: len(screen.sidebar.conversations) == 2)
+        new, old = screen.sidebar.conversations
+        screen.post_message(screen.sidebar.Opened(old.id))
+        await wait_for(pilot, lambda: said(screen) == ["old question", "Old."])
+        assert screen.state.replying
+        screen.post_message(screen.sidebar.Opened(new.id))
+        await wait_for(pilot, lambda: said(screen) == ["new question", "One"])
+        engine.gate.set()
+        await wait_for(pilot, lambda: said(screen) == ["new question", "One two three."] and screen.state.is_idle)
+
+
+async def test_renaming_with_the_mouse_free_keys() -> None:
+    async with opened(make_app("Yes.")) as (pilot, screen):
+        await ask(pilot, screen, "Is it?")
+        await pilot.press("f6")
+        await wait_for(pilot, lambda: type(pilot.app.screen).__name__ == "RenameDialog")
+        await pilot.press("ctrl+u", *"Sky", "enter")
+        await wait_for(pilot, lambda: screen.header.title == "Sky")
+        await wait_for(pilot, lambda: screen.sidebar.conversations[0].title == "Sky")
+
+
+async def test_deleting_can_be_undone_several_times() -> None:
+    app = make_app("Yes.")
+    async with opened(app) as (pilot, screen):
+        for text in ("first", "second"):
+            await ask(pilot, screen, text)
+            await pilot.press("ctrl+n")
+        await wait_for(pilot, lambda: len(screen.sidebar.conversations) == 2)
+        screen.sidebar.focus_list()
+        for left in (1, 0):
+            await pilot.press("home", "d")
+            await wait_for(pilot, lambda left=left: len(screen.sidebar.conversations) == left)
+        assert "Deleted “first”" in notices(app)
+        await pilot.press("u", "u")
+        await wait_for(pilot, lambda: {c.title for c in screen.sidebar.conversations} == {"first", "second"})
+        await wait_for(pilot, lambda: not screen.state.has_deleted)
+
+
+async def test_deleting_the_open_conversation_stops_its_reply_and_shows_an_empty_one() -> None:
+    engine = held()
+    async with opened(make_app(engine=engine)) as (pilot, screen):
+        await begin(pilot, screen, "Count", "One")
+        await wait_for(pilot, lambda: screen.state.has_conversation)
+        await pilot.press("f8")
+        await wait_for(pilot, lambda: said(screen) == [] and screen.state.is_idle)
+        await pilot.press("f9")
+        await wait_for(pilot, lambda: said(screen) == ["Count", "One"])
+
+
+async def test_reopening_finds_the_conversation_and_goes_on() -> None:
+    async with opened(make_app("Blue.")) as (pilot, screen):
+        await ask(pilot, screen, "Sky?")
+        await pilot.press("ctrl+q")
+    engine = ScriptedEngine("Green.")
+    async with opened(make_app(engine=engine, continue_latest=True)) as (pilot, screen):
+        assert said(screen) == ["Sky?", "Blue."]
+        await ask(pilot, screen, "Grass?")
+        assert [turn.text for turn in engine.prompts[0].turns] == ["Sky?", "Blue.", "Grass?"]
+
+
+async def test_draft_and_queue_survive_quitting() -> None:
+    engine = held()
+    async with opened(make_app(engine=engine)) as (pilot, screen):
+        await begin(pilot, screen, "first", "One")
+        await pilot.press(*"second", "enter")
+        await wait_for(pilot, lambda: screen.queue.waiting == ("second",))
+        await pilot.press(*"draft", "ctrl+q")
+    async with opened(make_app()) as (pilot, screen):
+        assert screen.prompt.text == "draft"
+        assert screen.queue.waiting == ("second",)
+        assert screen.queue.held
+
+
+@pytest.mark.parametrize("how", ["ctrl+q", ""])
+async def test_quitting_while_a_reply_runs_keeps_what_arrived(how: str) -> None:
+    async with opened(make_app(engine=held())) as (pilot, screen):
+        await begin(pilot, screen, "Count", "One")
+        if how:
+            await pilot.press(how)
+    assert await stored() == [("user", "Count", TurnState.FINISHED), ("assistant", "One", TurnState.STOPPED)]
+
+
+async def test_the_model_can_be_changed_in_the_middle(tmp_path: Path) -> None:
+    file = model_file(tmp_path / "models")
+    engine = ScriptedEngine("One.", "Two.")
+    settings = Settings(models=ModelsSettings(folders=(str(file.parent),)))
+    app = make_app(engine=engine, settings=settings)
+    async with opened(app) as (pilot, screen):
+        await ask(pilot, screen, "first")
+        await pilot.press("ctrl+l")
+        await wait_for(pilot, lambda: type(app.screen).__name__ == "ModelPicker")
+        await wait_for(pilot, lambda: bool(app.screen.found))  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: screen.status.told.model == file.stem and screen.state.is_idle)
+        assert said(screen) == ["first", "One."]
+        await ask(pilot, screen, "second")
+        assert [turn.record.model_name for turn in screen.state.turns if turn.record] == ["Tiny 4B Instruct", file.stem]
+
+
+async def test_the_model_that_answered_last_is_loaded_at_the_next_start(tmp_path: Path) -> None:
+    file = model_file(tmp_path / "models")
+    async with opened(make_app(with_model=False, model=str(file))) as (pilot, screen):
+        await wait_for(pilot, lambda: screen.status.told.activity == "ready")
+        await pilot.press("ctrl+q")
+    async with opened(make_app(with_model=False)) as (pilot, screen):
+        await wait_for(pilot, lambda: screen.status.told.model == file.stem and screen.state.is_idle)
+
+
+async def test_what_is_sent_while_the_model_loads_is_answered_when_it_is_in(tmp_path: Path) -> None:
+    engine = ScriptedEngine("Here.", tokens_per_second=2.0)
+    app = make_app(engine=engine, with_model=False, model=str(model_file(tmp_path)))
+    async with opened(app) as (pilot, screen):
+        await wait_for(pilot, lambda: "loading" in screen.status.told.activity)
+        await pilot.press(*"Hello", "enter")
+        await wait_for(pilot, lambda: screen.queue.waiting == ("Hello",))
+        engine.pause_seconds = 0.0
+        await wait_for(pilot, lambda: said(screen) == ["Hello", "Here."])
+
+
+async def test_a_temperature_counts_for_the_next_reply_without_loading_again() -> None:
+    engine = ScriptedEngine("One.", "Two.")
+    app = make_app(engine=engine)
+    async with opened(app) as (pilot, screen):
+        await ask(pilot, screen, "first")
+        assert screen.state.chat
+        loaded = engine.model
+        await pilot.press("f2")
+        await wait_for(pilot, lambda: type(app.screen).__name__ == "SettingsScreen")
+        await wait_for(pilot, lambda: app.focused is not None and app.screen.is_current)
+        await pilot.press("left", "left", "ctrl+s")
+        await wait_for(pilot, lambda: app.screen is screen)
+        await wait_for(pilot, lambda: screen.status.told.temperature == pytest.approx(0.7))
+        await ask(pilot, screen, "second")
+        assert [round(sampling.temperature, 2) for sampling in engine.samplings] == [0.8, 0.7]
+        assert engine.model is loaded
+
+
+async def test_a_dead_worker_is_a_notice_and_starts_again_with_a_key(tmp_path: Path) -> None:
+    died = WorkerDied("The process was ended from outside (SIGKILL).", "Start it again.")
+    engine = ScriptedEngine(Line("One two", error=died), "Back.")
+    app = make_app(engine=engine, with_model=False, model=str(model_file(tmp_path)))
+    async with opened(app) as (pilot, screen):
+        await wait_for(pilot, lambda: screen.status.told.activity == "ready")
+        engine.gate = asyncio.Event()
+        await begin(pilot, screen, "Count", "One")
+        engine.model = None
+        engine.gate.set()
+        await wait_for(pilot, lambda: screen.banner.has_class("-shown"))
+        assert screen.state.turns[-1].state is TurnState.FAILED
+        assert said(screen)[-1] == "One two"
+        await pilot.press("f5")
+        await wait_for(pilot, lambda: screen.status.told.activity == "ready" and screen.state.is_idle)
+        assert not screen.banner.has_class("-shown")
+        await ask(pilot, screen, "Again")
+
+
+async def test_start_again_can_be_clicked(tmp_path: Path) -> None:
+    engine = ScriptedEngine(load_error=WorkerDied("It ended.", "Start it again."))
+    app = make_app(engine=engine, with_model=False, model=str(model_file(tmp_path)))
+    async with opened(app, (80, 24)) as (pilot, screen):
+        await wait_for(pilot, lambda: screen.banner.has_class("-shown") and len(screen.banner.query("Action")) == 3)
+        await wait_for(pilot, lambda: screen.banner.query("Action").first().size.width > 0)
+        engine.load_error = None
+        await pilot.click(screen.banner.query("Action").first())
+        await wait_for(pilot, lambda: screen.status.told.activity == "ready" and screen.state.is_idle)
+
+
+async def test_conversations_can_be_read_without_llama_cpp(tmp_path: Path) -> None:
+    async with opened(make_app("Blue.")) as (pilot, screen):
+        await ask(pilot, screen, "Sky?")
+        await pilot.press("ctrl+q")
+    missing = LibraryMissing("llama_cpp cannot be imported.", "Run: pip install llama-cpp-python==0.3.36")
+    engine = ScriptedEngine(load_error=missing)
+    app = make_app(engine=engine, with_model=False, model=str(model_file(tmp_path)), continue_latest=True)
+    async with opened(app) as (pilot, screen):
+        await wait_for(pilot, lambda: screen.banner.has_class("-shown"))
+        assert "pip install" in str(screen.banner.query_one(".banner--text").visual)
+        assert said(screen) == ["Sky?", "Blue."]
+
+
+async def test_trimming_shows_which_turns_the_model_no_longer_sees() -> None:
+    app = make_app("One.", Line("Two.", trimmed=(1, 2)))
+    async with opened(app) as (pilot, screen):
+        await ask(pilot, screen, "first")
+        await ask(pilot, screen, "second")
+        assert screen.transcript.unseen == frozenset({1, 2})
+        assert "no longer sees the first 2 turns" in notices(app)
+
+
+async def test_without_a_model_the_screen_says_how_to_get_one_and_keeps_what_is_typed() -> None:
+    app = make_app(with_model=False)
+    async with opened(app, (80, 24)) as (pilot, screen):
+        await wait_for(pilot, lambda: "chatterm models pull" in str(screen.transcript.empty))
+        await pilot.press(*"Hello", "enter")
+        await wait_for(pilot, lambda: type(app.screen).__name__ == "ModelPicker")
+        await pilot.press("escape")
+        assert screen.prompt.text == "Hello"
+
+
+async def test_several_models_are_offered(tmp_path: Path) -> None:
+    for name in ("a.gguf", "b.gguf"):
+        model_file(tmp_path / "models", name)
+    settings = Settings(models=ModelsSettings(folders=(str(tmp_path / "models"),)))
+    async with opened(make_app(with_model=False, settings=settings)) as (pilot, screen):
+        await wait_for(pilot, lambda: "Which model" in str(screen.transcript.empty))
+
+
+async def test_a_reply_is_copied_with_a_toast() -> None:
+    app = make_app("The sky is blue.")
+    async with opened(app) as (pilot, screen):
+        await ask(pilot, screen, "Sky?")
+        await pilot.press("f7")
+        await wait_for(pilot, lambda: app.clipboard == "The sky is blue.")
+        assert "Copied 16 characters" in notices(app)
+
+
+async def test_ctrl_c_stops_a_reply() -> None:
+    async with opened(make_app(engine=held())) as (pilot, screen):
+        await begin(pilot, screen, "Count", "One")
+        await pilot.press("ctrl+c")
+        await wait_for(pilot, lambda: screen.state.is_idle)
+        assert screen.state.turns[-1].state is TurnState.STOPPED
+
+
+async def test_the_list_lies_over_the_conversation_where_there_is_no_room() -> None:
+    async with opened(make_app("Yes."), (80, 24)) as (pilot, screen):
+        await ask(pilot, screen, "Is it?")
+        assert not screen.sidebar.display
+        width = screen.transcript.size.width
+        await pilot.press("ctrl+b")
+        await wait_for(pilot, lambda: screen.sidebar.display and screen.sidebar.size.width > 0)
+        assert screen.transcript.size.width == width
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: not screen.sidebar.display)
+        assert screen.prompt.has_focus
+
+
+async def test_a_hidden_list_stays_hidden_at_the_next_start() -> None:
+    async with opened(make_app("Yes.")) as (pilot, screen):
+        assert screen.sidebar.display
+        await pilot.press("ctrl+b")
+        await wait_for(pilot, lambda: not screen.sidebar.display)
+        await pilot.press("ctrl+q")
+    async with opened(make_app("Yes.")) as (pilot, screen):
+        assert not screen.sidebar.display
