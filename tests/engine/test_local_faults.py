@@ -45,7 +45,7 @@ async def test_killed_while_it_loads(own_engine: LocalEngine, slow: Path) -> Non
     events = own_engine.load(slow, OPTIONS)
     await first(events, lambda event: isinstance(event, Loading) and event.stage == LoadStage.READING)
     signal_worker(own_engine, signal.SIGKILL)
-    with pytest.raises(WorkerDied, match="SIGKILL.*memory") as died:
+    with pytest.raises(WorkerDied, match=r"SIGKILL.*memory") as died:
         await first(events, lambda _: False)
     assert "smaller" in died.value.remedy
     assert own_engine.model is None
@@ -289,7 +289,7 @@ async def test_without_the_library_the_command_that_mends_it_is_told(
     own_engine: LocalEngine, rambler: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("LLAMA_CPP_LIB_PATH", str(tmp_path))
-    with pytest.raises(LibraryMissing, match="pip install --force-reinstall --no-cache-dir llama-cpp-python==0.3.36"):
+    with pytest.raises(LibraryMissing, match=r"pip install --force-reinstall --no-cache-dir llama-cpp-python==0.3.36"):
         await load(own_engine, rambler)
     report = await own_engine.report()
     assert "pip install" in report.problems[0]

@@ -7,6 +7,7 @@ does without.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,13 +29,13 @@ async def test_a_stray_byte_does_not_hold_up_what_follows(engine: LocalEngine, s
     reply = await ask(engine, "go", GREEDY)
     assert reply.text == " ab cd\ufffd ef gh ij"
     texts = {token.id: token.text for token in reply.of(Token)}
-    assert [texts[id] for id in reply.ids] == [" ab", " cd", "", "\ufffd ef", " gh", " ij"]
+    assert [texts[token] for token in reply.ids] == [" ab", " cd", "", "\ufffd ef", " gh", " ij"]
 
 
 @pytest.mark.parametrize("cuts", [(1,), (3,), (2, 3), (1, 2, 3)])
 async def test_a_split_character_at_the_end_is_not_lost(engine: LocalEngine, says: Says, cuts: tuple[int, ...]) -> None:
     edges = [0, *cuts, 4]
-    bits = [EMOJI[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    bits = [EMOJI[start:end] for start, end in pairwise(edges)]
     await load(engine, says(b" ab", *bits))
     reply = await ask(engine, "go", GREEDY)
     assert reply.text == " ab😀"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,10 @@ from chatterm.engine.worker.generate import Cut, Reply
 from chatterm.engine.worker.library import Library, missing_report, open_library
 from chatterm.engine.worker.load import LoadedModel, load
 from chatterm.errors import ChattermError, LibraryMissing, LoadCancelled, ModelNotFound, OutOfMemory
+from chatterm.events import Token
+
+_PAUSE_SECONDS = 0.015
+"""The parent is not woken more often for tokens; the screen is drawn less often still."""
 
 
 class Worker:
@@ -46,7 +51,7 @@ class Worker:
     def __init__(self, questions: int, answers: int) -> None:
         """Take the two ends of pipes, as descriptors."""
         self._questions = questions
-        self._answers = answers
+        self._outbox = Outbox(answers)
         self._flag = StopFlag()
         self._queue: SimpleQueue[Question] = SimpleQueue()
         self._library: Library | LibraryMissing | None = None
@@ -81,7 +86,7 @@ class Worker:
         """One question, to its last answer."""
 
         def send(event: Answered) -> None:
-            self._send(Answer(question.number, event))
+            self._outbox.send(Answer(question.number, event))
 
         try:
             self._dispatch(question, send)
@@ -153,11 +158,26 @@ class Worker:
                 self._library = error
         return self._library
 
-    def _send(self, answer: Answer) -> None:
-        """Write a frame; a parent that is gone ends this process."""
-        rest = memoryview(frame(answer))
+
+class Outbox:
+    """The way to the parent, which is woken for several tokens at once where they come quickly."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._held = bytearray()
+        self._last = 0.0
+
+    def send(self, answer: Answer) -> None:
+        """Write a frame; a token may wait for the next one, which then comes in a moment."""
+        self._held += frame(answer)
+        now = time.monotonic()
+        if isinstance(answer.event, Token) and now - self._last < _PAUSE_SECONDS:
+            return
+        self._last = now
+        rest = memoryview(bytes(self._held))
+        self._held.clear()
         try:
             while rest:
-                rest = rest[os.write(self._answers, rest) :]
-        except BrokenPipeError:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except BrokenPipeError:  # the parent is gone
             os._exit(0)
