@@ -174,14 +174,13 @@ class Vocabulary:
 
     def _append(self, ids: list[int], text: str, *, parse_special: bool = True) -> None:
         """Tokenize a run so that it joins what is there without the space that SentencePiece puts before a text."""
-        if not ids or not self._adds_space or self._is_special(ids[-1]):
-            ids += self.tokenize(text, parse_special=parse_special)
-        elif text.startswith(" "):
-            ids += self.tokenize(text[1:], parse_special=parse_special)
-        else:
+        if ids and self._adds_space and not self._is_special(ids[-1]):
             before = self.tokenize("\n", parse_special=False)
             after = self.tokenize("\n" + text, parse_special=parse_special)
-            ids += after[len(before) :] if after[: len(before)] == before else after
+            if after[: len(before)] == before:
+                ids += after[len(before) :]
+                return
+        ids += self.tokenize(text, parse_special=parse_special)
 
     def _spell(self, ids: list[int], text: str) -> None:
         """Tokenize a run that must not become a control token, in ever smaller bits until it does not."""
