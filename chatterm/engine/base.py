@@ -5,7 +5,7 @@ An engine turns a prompt into events. It knows no conversations, no store and no
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -99,7 +99,7 @@ class Engine(Protocol):
         """The model that is loaded; None when there is none (also after the worker has died)."""
         ...
 
-    def load(self, path: Path, options: LoadOptions) -> AsyncIterator[LoadEvent]:
+    def load(self, path: Path, options: LoadOptions) -> AsyncGenerator[LoadEvent, None]:
         """Take the place of the loaded model by this one; ends with `Loaded`.
 
         Raises:
@@ -107,7 +107,7 @@ class Engine(Protocol):
         """
         ...
 
-    def reply(self, prompt: Prompt, sampling: Sampling) -> AsyncIterator[ReplyEvent]:
+    def reply(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[ReplyEvent, None]:
         """Sample an answer, token by token; ends with `Finished`.
 
         Raises:

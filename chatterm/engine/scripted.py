@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -66,7 +66,7 @@ class ScriptedEngine:
         """What was asked, for tests to look at."""
         self.samplings: list[Sampling] = []
 
-    async def load(self, path: Path, options: LoadOptions) -> AsyncIterator[LoadEvent]:
+    async def load(self, path: Path, options: LoadOptions) -> AsyncGenerator[LoadEvent, None]:
         """Pretend to load, through all stages."""
         self.model = None
         yield Loading(LoadStage.STARTING)
@@ -87,7 +87,7 @@ class ScriptedEngine:
         )
         yield Loaded(self.model)
 
-    async def reply(self, prompt: Prompt, sampling: Sampling) -> AsyncIterator[ReplyEvent]:
+    async def reply(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[ReplyEvent, None]:
         """The next line of the script, a word a token."""
         if self.model is None:
             raise ModelNotFound("No model is loaded.", "Choose one in the settings.")
