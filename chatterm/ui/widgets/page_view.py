@@ -45,6 +45,8 @@ class PageView(ScrollView):
         """Whether text arrived below, out of sight."""
         self._anchor = Place(0, 0)
         """The first visible line, while the view does not follow."""
+        self._reading: tuple[Place, float] | None = None
+        """The anchor, and how much of its turn stands before it, so that many resizes do not move it."""
         self._shown: list[Strip] = []
         """The strips of the screen's rows."""
         self._is_arranging = False
@@ -129,11 +131,14 @@ class PageView(ScrollView):
         pages = self.pages
         if pages.look is not None and inner == pages.width:
             return
-        letters = None if self.following else pages.letters_before(self._anchor)
+        if self._reading is None or self._reading[0] != self._anchor:
+            self._reading = (self._anchor, pages.letters_before(self._anchor))
+        letters = self._reading[1]
         pages.reset(inner, pages.look or look_from(self.get_component_rich_style, self.app.theme_variables))
         self.selection = None
-        if letters is not None:
+        if not self.following:
             self._anchor = pages.place_after(self._anchor, letters)
+            self._reading = (self._anchor, letters)
 
     def restyle(self) -> None:
         """Set everything again in the theme's colours."""

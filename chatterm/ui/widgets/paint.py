@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from rich.cells import cell_len
+from rich.cells import cell_len, split_graphemes
 from rich.segment import ControlType, Segment
 from rich.style import Style
 from textual.color import Color
@@ -26,11 +26,11 @@ LEFT, RIGHT = 2, 2
 """Margins: the cursor's bar and a blank; a blank and the scrollbar."""
 _FADED = 0.55
 """How far text that the model no longer sees goes towards the background."""
-_UNSURE = re.compile(
-    "[^\x00-\u2fff\u3000-\ud7ff\uf900-\ufaff\uff00-\uffef\U0001f300-\U0001f3fa\U0001f400-\U0001f64f\U00020000-\U0003ffff]"
-    "|[\u0900-\u109f\u1100-\u11ff\u1780-\u17ff\u200c\u200d\u20e3\u2600-\u27bf\ufe0e\ufe0f]"
+_SURE = re.compile(
+    "[\x00-\u02ff\u0370-\u058a\u05be\u05d0-\u060f\u061b-\u064a\u0660-\u066f\u1e00-\u200a\u2010-\u20cf\u2100-\u25ff"
+    "\u3000-\ud7ff\uf900-\ufaff\uff00-\uffef\U0001f300-\U0001f3fa\U0001f400-\U0001f64f\U00020000-\U0003ffff]*"
 )
-_RUN = re.compile(f"(?:(?:{_UNSURE.pattern})[\u200d\ufe0f]?|.(?=[\u200c\u200d\u20e3\ufe0e\ufe0f]))+", re.DOTALL)
+"""Characters on whose width all terminals agree: letters, CJK, emoji that are one old character."""
 
 
 class Frame(NamedTuple):
@@ -70,7 +70,7 @@ def painted(line: Line, frame: Frame, marks: Marks) -> Strip:
     strip = Strip([bar, *segments, Segment(" " * RIGHT, look.text)], frame.width)
     for line_filter in frame.filters:
         strip = strip.apply_filter(line_filter, frame.background)
-    if any(_UNSURE.search(segment.text) for segment in line.segments):
+    if not all(segment.text.isascii() or _SURE.fullmatch(segment.text) for segment in line.segments):
         strip = Strip(_held(strip, frame.left), frame.width)
     line.strip, line.variant = strip, variant
     return strip
@@ -99,22 +99,31 @@ def faded(style: Style) -> Style:
 def _held(strip: Strip, left: int) -> Iterator[Segment]:
     """The segments with the column set around each run whose width terminals do not agree on."""
     at = left
-    for segment in strip:
-        text, style, _ = segment
-        done = 0
-        for match in _RUN.finditer(text):
-            if match.start() > done:
-                yield Segment(text[done : match.start()], style)
-                at += cell_len(text[done : match.start()])
-            cells = cell_len(match.group())
-            yield _control(" " * cells + f"\x1b[{at + 1}G", style)
-            yield Segment(match.group(), style)
+    for text, style, _ in strip:
+        for piece, is_sure in _runs(text):
+            cells = cell_len(piece)
+            if is_sure:
+                yield Segment(piece, style)
+            else:
+                yield _control(" " * cells + f"\x1b[{at + 1}G", style)
+                yield Segment(piece, style)
+                yield _control(f"\x1b[{at + cells + 1}G", style)
             at += cells
-            yield _control(f"\x1b[{at + 1}G", style)
-            done = match.end()
-        if done < len(text):
-            yield Segment(text[done:], style)
-            at += cell_len(text[done:])
+
+
+def _runs(text: str) -> Iterator[tuple[str, bool]]:
+    """A text divided into runs of characters whose width is sure, or not."""
+    if _SURE.fullmatch(text):
+        yield text, True
+        return
+    begin, was_sure = 0, True
+    for start, end, _ in split_graphemes(text)[0]:
+        is_sure = end - start == 1 and _SURE.fullmatch(text, start, end) is not None
+        if is_sure != was_sure and start > begin:
+            yield text[begin:start], was_sure
+            begin = start
+        was_sure = is_sure
+    yield text[begin:], was_sure
 
 
 def _control(text: str, style: Style | None) -> Segment:

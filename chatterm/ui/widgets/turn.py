@@ -165,9 +165,18 @@ class OpenTurnView(TurnView):
         lines += answer.kept
         lines += live
         lines += self.foot(width, look, self.turn)
+        _keep_same(lines, self.lines or [])
         self.lines = lines
         self.height = len(lines)
         return lines
+
+
+def _keep_same(lines: list[Line], before: list[Line]) -> None:
+    """Put the old line wherever a new one looks the same, so that it need not be drawn again."""
+    for row, (new, old) in enumerate(zip(lines, before, strict=False)):
+        if new is not old and old.same(new):
+            old.code, old.source = new.code, new.source
+            lines[row] = old
 
 
 def reasoning_body(lines: list[Line], look: Look) -> list[Line]:

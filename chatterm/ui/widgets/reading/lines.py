@@ -112,14 +112,30 @@ class Line:
         return self
 
     def same(self, other: Line) -> bool:
-        """Whether both look and copy alike."""
+        """Whether both look alike; they may belong to different states of a code block."""
         return (
             self.segments == other.segments
+            and self.indent == other.indent
             and self.joint == other.joint
             and self.fill == other.fill
             and self.links == other.links
             and self.mark == other.mark
         )
+
+
+def graphemes(text: str) -> list[tuple[int, int, int]]:
+    """What a reader takes for characters: start, end and cells of each; the two halves of a flag stay together."""
+    spans, _ = split_graphemes(text)
+    if not _FLAG.search(text):
+        return spans
+    joined: list[tuple[int, int, int]] = []
+    for start, end, width in spans:
+        if joined and _FLAG.fullmatch(text, joined[-1][0], end):
+            first, _, cells = joined[-1]
+            joined[-1] = (first, end, cells + width)
+        else:
+            joined.append((start, end, width))
+    return joined
 
 
 def cells_to_index(text: str, cells: int) -> int:
@@ -130,15 +146,14 @@ def cells_to_index(text: str, cells: int) -> int:
     if text.isascii():
         return min(max(cells, 0), len(text))
     position = 0
-    spans, _ = split_graphemes(text)
-    for start, _end, width in spans:
+    for start, _end, width in graphemes(text):
         if position + width > cells:
             return start
         position += width
     return len(text)
 
 
-_WORD = re.compile(r"\s*\S+(?:[^\S\n]*$)?|\s+")
+_FLAG = re.compile("[\U0001f1e6-\U0001f1ff]{2}")
 _WIDE = "\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97c\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\U0001f300-\U0003fffd"
 _WIDE_TEXT = re.compile(f"[{_WIDE}]")
 _NOT_FIRST = frozenset("、。，．・：；？！」』）］｝〉》】〕ー…―’”,.;:?!)]}")
@@ -231,7 +246,7 @@ def _units(text: str, width: int) -> Iterator[tuple[int, int, int, int]]:
 
 def _pieces(word: str, width: int) -> Iterator[tuple[int, int]]:
     """Where a word may be broken: the length up to there, and the cells since the piece before."""
-    spans, _ = split_graphemes(word)
+    spans = graphemes(word)
     too_long = not _WIDE_TEXT.search(word)
     cells = 0
     for i, (start, end, size) in enumerate(spans):
