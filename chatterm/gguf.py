@@ -259,7 +259,9 @@ class GgufHeader(msgspec.Struct, frozen=True):
     def _per_layer(self, key: str, default: int) -> tuple[int, ...]:
         """A value for each layer, from a list or from one number for all."""
         value = self.metadata.get(f"{self.architecture}.{key}", default)
-        return tuple(value) if isinstance(value, list) else (_whole(value),) * min(self.n_layers, _LONGEST_KEPT_ARRAY)
+        if isinstance(value, list):
+            return tuple(map(_whole, value))
+        return (_whole(value),) * min(self.n_layers, _LONGEST_KEPT_ARRAY)
 
 
 class MemoryNeed(msgspec.Struct, frozen=True):
