@@ -67,7 +67,7 @@ class Draft:
 
     def edit(self, field: Field, value: Any) -> None:
         """Take a new value, which need not differ."""
-        self._edits[field.section, field.name] = msgspec.to_builtins(value)
+        self._edits[field.section, field.name] = list(value) if isinstance(value, tuple) else value
 
     def mark(self, field: Field) -> Literal["", "only here", "changed"]:
         """In which way the value is not the usual one."""
@@ -99,7 +99,7 @@ class Draft:
 
     def _values(self, settings: Settings) -> dict[str, dict[str, Any]]:
         """All values by section and field."""
-        values: dict[str, dict[str, Any]] = msgspec.to_builtins(settings)
+        values: dict[str, dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(settings))  # lists, no tuples
         del values["keys"]
         if self.can_think:
             values["chat"][THINKING.name] = values["chat"][VARIABLES].pop(THINKING.name, None)

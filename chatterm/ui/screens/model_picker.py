@@ -21,11 +21,13 @@ from chatterm.library import LocalModel
 Models = Sequence[LocalModel] | Callable[[], Sequence[LocalModel]]
 """The models that are here, or what lists them; that is asked in a thread, once the screen is drawn."""
 
+LOOKING = "Looking for models …"
+NO_MATCH = "No model matches, and there is no such file."
 EMPTY = """\
 There is no model on this machine yet.
 
-Fetch one in a shell:  chatterm models pull OWNER/NAME
-Or name a folder with GGUF files in the settings: Model, Model folders.
+Fetch one in a shell:   chatterm models pull OWNER/NAME
+Name a folder of GGUF files:   F2, Model, Model folders
 Or type the path of a .gguf file above.\
 """
 
@@ -99,7 +101,7 @@ class ModelPicker(ModalScreen[Path | None]):
             panel.border_subtitle = "type to filter · ↑↓ · enter chooses · esc"
             yield Input(placeholder="Type a part of its name, or the path of a .gguf file", compact=True)
             yield OptionList(compact=True, markup=False)
-            yield Static("Looking for models …", id="empty", markup=False)
+            yield Static(LOOKING, id="empty", markup=False)
 
     def on_mount(self) -> None:
         """Draw first, then list."""
@@ -110,20 +112,13 @@ class ModelPicker(ModalScreen[Path | None]):
     async def list_models(self) -> None:
         """Ask which models are here."""
         self.found = await listed(self.models)
-        await self.show_matches("").wait()
-        options = self.query_one(OptionList)
-        for i, model in enumerate(self.found):
-            if self._is_current(model):
-                options.highlighted = i
+        self.show_matches()
 
     @on(Input.Changed)
-    def filter_models(self, event: Input.Changed) -> None:
-        """Narrow the list."""
-        self.show_matches(event.value)
-
     @work(exclusive=True, group="filter")
-    async def show_matches(self, text: str) -> None:
+    async def show_matches(self) -> None:
         """Show the models that match what is typed, and the files that it names."""
+        text = self.query_one(Input).value
         files = await asyncio.to_thread(typed_files, text.strip())
         models = [model for model in self.found or () if matches(model, text)]
         options = self.query_one(OptionList)
@@ -131,11 +126,12 @@ class ModelPicker(ModalScreen[Path | None]):
         options.add_options(Option(self._line(model), id=str(model.path)) for model in models)
         known = {str(model.path) for model in models}
         options.add_options(Option(_file_line(file), id=str(file)) for file in files if str(file) not in known)
-        options.highlighted = 0 if options.option_count else None
+        current = next((i for i, model in enumerate(models) if self._is_current(model)), 0)
+        options.highlighted = current if options.option_count else None
         options.display = bool(options.option_count)
         empty = self.query_one("#empty", Static)
-        empty.display = not options.option_count and self.found is not None
-        empty.update(EMPTY if not self.found else "No model matches, and there is no such file.")
+        empty.display = not options.option_count
+        empty.update(LOOKING if self.found is None else NO_MATCH if self.found else EMPTY)
 
     @on(Input.Submitted)
     def choose_highlighted(self) -> None:
@@ -164,10 +160,10 @@ class ModelPicker(ModalScreen[Path | None]):
         mark = ("● ", "bold $success") if self._is_current(model) else ("  ", "")
         facts = (model.quantization, size(model.size_bytes), model.repo or str(model.path.parent), model.source)
         return Content.assemble(
-            mark, (model.name, "bold"), ("\n  " + " · ".join(fact for fact in facts if fact), "$text-muted")
+            mark, (model.name, "bold"), ("\n  " + " · ".join(fact for fact in facts if fact), "$foreground-muted")
         )
 
 
 def _file_line(file: Path) -> Content:
     """A file that was typed."""
-    return Content.assemble("  ", (file.stem, "bold"), (f"\n  {file.parent}", "$text-muted"))
+    return Content.assemble("  ", (file.stem, "bold"), (f"\n  {file.parent}", "$foreground-muted"))

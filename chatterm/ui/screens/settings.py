@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Button, Static, TabbedContent, TabPane, Tabs
 
 from chatterm.events import ModelInfo
@@ -36,7 +37,7 @@ PAGES: dict[str, tuple[str, ...]] = {
 
 
 class Page(VerticalScroll, can_focus=False, inherit_bindings=False):
-    """The rows below a tab."""
+    """The rows below a tab; empty until it is looked at."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("pageup", "page_up", "Page up", show=False),
@@ -47,6 +48,7 @@ class Page(VerticalScroll, can_focus=False, inherit_bindings=False):
 class SettingsScreen(ModalScreen[SettingsResult | None]):
     """Gives what was changed and for what it counts, or None."""
 
+    AUTO_FOCUS = ""  # the open page brings the focus, once it is filled
     CSS_PATH = "settings.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Cancel", show=False),
@@ -94,16 +96,27 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
             panel.border_title = "Settings"
             panel.border_subtitle = "↑↓ field · ←→ change · 0-9 type · del default · ctrl+s apply · esc cancel"
             with TabbedContent(initial=self.first_page.lower()):
-                for title, sections in PAGES.items():
-                    with TabPane(title, id=title.lower()), Page():
-                        for section in sections:
-                            yield from self.rows(section)
+                for title in PAGES:
+                    with TabPane(title, id=title.lower()):
+                        yield Page()
             with Horizontal(id="bottom"):
                 yield self.scope_choice()
                 yield Button("Cancel", id="cancel", compact=True)
                 yield Button("Apply", id="apply", variant="primary", compact=True)
 
-    def rows(self, section: str) -> ComposeResult:
+    @on(TabbedContent.TabActivated)
+    async def open_page(self, event: TabbedContent.TabActivated) -> None:
+        """Fill a page when it is looked at for the first time, and begin with its first field."""
+        page = event.pane.query_one(Page)
+        if not page.children:
+            await page.mount_all(row for section in PAGES[str(event.tab.label)] for row in self.rows(section))
+            self.show_marks()
+            if page.query(ModelButton):
+                self.name_model()
+        if not isinstance(self.focused, Tabs):
+            page.query(FieldRow).first().take_focus()
+
+    def rows(self, section: str) -> Iterator[Widget]:
         """A line about the section, then a row for each of its fields."""
         yield Static(f"{about(section)}{self.now() if section == 'load' else ''}", classes="about", markup=False)
         themes = {name: self.app.get_theme(name) for name in self.themes}
@@ -128,11 +141,8 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
         return Choice(options, self.draft.scope, id="scope")
 
     def on_mount(self) -> None:
-        """Begin with the first field."""
+        """Remember how it looked."""
         self.theme_before = self.app.theme
-        self.show_marks()
-        self.focus_first()
-        self.name_model()
 
     @work(exclusive=True, group="models")
     async def name_model(self) -> None:
@@ -149,12 +159,6 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
             row.default = self.draft.default(row.field)
             row.note = "This conversation has a value of its own." if self.draft.hides(row.field) else ""
 
-    def focus_first(self) -> None:
-        """Focus the first field of the open page."""
-        pane = self.query_one(TabbedContent).active_pane
-        if pane:
-            pane.query(FieldRow).first().take_focus()
-
     @on(Control.Changed)
     def take_change(self, event: Control.Changed) -> None:
         """Keep what was changed, and show what it means."""
@@ -169,7 +173,7 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
                 self.change_scope(event.control.value)
             case _:
                 self.draft.edit(row.field, event.control.value)
-                row.show_problem(event.control.problem)
+                row.problem = event.control.problem
                 row.mark = self.draft.mark(row.field)
                 if row.field.name == "theme":
                     self.preview(event.control.value)
@@ -208,6 +212,8 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
                 self.call_after_refresh(row.take_focus)
                 return
         changes = self.draft.changes()
+        if "look" not in changes:
+            self.app.theme = self.theme_before
         self.dismiss(SettingsResult(changes, self.draft.scope) if changes else None)
 
     @on(Button.Pressed, "#cancel")
@@ -228,8 +234,3 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
         pages = [title.lower() for title in PAGES]
         sections = self.query_one(TabbedContent)
         sections.active = pages[(pages.index(sections.active) + by) % len(pages)]
-        self.call_after_refresh(self.focus_first)
-
-    @on(Tabs.TabActivated)
-    def show_top(self) -> None:
-        """A page begins at its top."""

@@ -15,6 +15,8 @@ class Control(Widget, can_focus=True):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("delete,backspace", "reset", "Default", show=False)]
 
+    hint: ClassVar[str] = ""
+    """Keys that are worth naming beside it."""
     value: var[Any] = var(None, init=False)
     """The last value that was not refused."""
     problem: var[str] = var("", init=False)

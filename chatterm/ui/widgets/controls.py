@@ -19,7 +19,7 @@ from chatterm.ui.widgets.slider import Slider
 from chatterm.ui.widgets.stages import Stages
 from chatterm.ui.widgets.text_field import TextField
 
-_THEME_COLUMN = 26
+_THEME_COLUMN = 34
 _STAGE_TITLES = {
     "penalties": "penalties: repeat, frequency, presence",
     "top_k": "top-k",

@@ -16,109 +16,94 @@ from chatterm.ui.form import bounds, shown
 from chatterm.ui.widgets.control import Control
 
 
-class ResetMark(Static):
-    """What is unusual about a value; a click takes the default back."""
-
-
 class FieldRow(Widget):
     """A field and its control. It knows what the default is called, not what is edited."""
 
     DEFAULT_CSS = """
     FieldRow {
-        layout: grid; grid-size: 2; grid-columns: 19 1fr; grid-rows: auto; grid-gutter: 0 1;
+        layout: grid; grid-size: 2; grid-columns: 18 1fr; grid-rows: auto; grid-gutter: 0 1;
         height: auto; padding: 0 1; margin-bottom: 1; border-left: blank;
-        .title { text-style: bold; }
-        ResetMark { color: $text-accent; pointer: pointer; }
-        ResetMark:hover { text-style: underline; }
-        .help { color: $text-muted; height: auto; }
-        .problem { color: $text-error; text-style: bold; height: auto; column-span: 2; padding-left: 20; }
-        .problem.-none { display: none; }
+        .title { row-span: 2; }
+        .help { color: $foreground-muted; height: auto; }
         &:focus-within { border-left: outer $primary; .title { color: $text-primary; } }
         &.-refused { border-left: outer $error; }
     }
     """
 
-    mark: var[str] = var("", init=False)
+    mark: var[str] = var("")
     """What is unusual about the value: "changed", "only here"; empty when it is the default."""
-    default: var[Any] = var(None, init=False)
+    default: var[Any] = var(None)
     """What a reset gives."""
-    note: var[str] = var("", init=False)
-    """A sentence about where the value counts, instead of the mark."""
+    note: var[str] = var("")
+    """A sentence about where the value counts."""
+    problem: var[str] = var("")
+    """Why what was typed is refused; empty when it is not."""
 
     def __init__(self, field: Field, control: Control) -> None:
         super().__init__(id=f"{field.section}-{field.name}")
         self.field = field
         self.control = control
+        self.title_line = Static(classes="title", markup=False)
+        self.help_line = Static(classes="help", markup=False)
 
     def compose(self) -> ComposeResult:
-        """Title and control, below them mark and help, below them what is wrong."""
-        yield Static(self.field.title, classes="title", markup=False)
+        """Title and mark on the left; on the right the control, and below it the rest."""
+        yield self.title_line
         yield self.control
-        yield ResetMark(markup=False)
-        yield Static(classes="help", markup=False)
-        yield Static(classes="problem -none", markup=False)
-
-    def on_mount(self) -> None:
-        """Show mark and default for the first time."""
-        self.watch_mark()
-        self.watch_default()
+        yield self.help_line
 
     def watch_mark(self) -> None:
         """Say what is unusual, and that a click mends it."""
-        if self.is_mounted:
-            self.query_one(ResetMark).update(f"↺ {self.mark}" if self.mark else "")
+        mark = f"\n↺ {self.mark}" if self.mark else ""
+        self.title_line.update(Content.assemble((self.field.title, "bold"), (mark, "$text-accent")))
 
     def watch_default(self) -> None:
         """Say what it does, its range and its default."""
-        if self.is_mounted:
-            self.query_one(".help", Static).update(self._help())
+        self._explain()
 
     def watch_note(self) -> None:
         """Likewise."""
-        self.watch_default()
+        self._explain()
 
-    def show_problem(self, problem: str) -> None:
-        """Say why what was typed is refused; an empty text that it is not."""
-        self.set_class(bool(problem), "-refused")
-        below = self.query_one(".problem", Static)
-        below.set_class(not problem, "-none")
-        below.update(f"✗ {problem}")
+    def watch_problem(self) -> None:
+        """Say what is wrong, and mark the row."""
+        self.set_class(bool(self.problem), "-refused")
+        self._explain()
 
-    def _help(self) -> Content:
-        facts = []
-        if self.field.kind in ("number", "integer"):
-            facts.append(bounds(self.field).removeprefix("from "))
-        if default := self._default_in_words():
-            facts.append(f"default {default}")
-        sentence = f"{self.field.help} " if self.field.help else ""
-        return Content.assemble(
-            sentence,
-            (" · ".join(facts), "$text-muted italic"),
-            (f"\n{self.note}" if self.note else "", "$text-warning"),
+    def _explain(self) -> None:
+        facts = " · ".join(fact for fact in (self.control.hint, self._range(), self._default_in_words()) if fact)
+        self.help_line.update(
+            Content.assemble(
+                (f"✗ {self.problem}\n" if self.problem else "", "bold $text-error"),
+                self.field.help,
+                (f" {facts}" if facts else "", "italic"),
+                (f"\n{self.note}" if self.note else "", "$text-warning"),
+            )
         )
 
+    def _range(self) -> str:
+        return bounds(self.field) if self.field.kind in ("number", "integer") else ""
+
     def _default_in_words(self) -> str:
-        value = self.default
         match self.field.kind:
-            case "number" | "integer":
-                return shown(self.field, value or 0)
+            case "number" | "integer" if self.default is not None:
+                return f"default {shown(self.field, self.default)}"
             case "switch":
-                return "on" if value else "off"
-            case "choice":
-                return "" if value is None else str(value)
-            case _:
-                return ""
+                return f"default {'on' if self.default else 'off'}"
+            case "choice" if self.default:
+                return f"default {self.default}"
+        return ""
 
     def on_click(self, event: events.Click) -> None:
         """A click on the mark resets; elsewhere beside the control it brings the focus."""
-        if isinstance(event.widget, ResetMark) and self.mark:
-            self.control.action_reset()
-        elif event.widget is not self.control and self.control not in (event.widget.ancestors if event.widget else ()):
+        if event.widget is self.title_line and self.mark and event.y > 0:
+            self.control.call_next(self.control.action_reset)  # as its own wish, else it stops here
+        elif event.widget in (self, self.title_line, self.help_line):
             self.take_focus()
 
     def take_focus(self) -> None:
         """Let keys go to the control."""
-        for widget in self.control.walk_children(with_self=True):
-            if isinstance(widget, Widget) and widget.focusable:
+        for widget in self.control.walk_children(Widget, with_self=True):
+            if widget.focusable:
                 widget.focus()
                 return

@@ -131,8 +131,10 @@ class Slider(Control):
         filled = round(self.scale.fraction(self.value) * (bar - 1))
         pieces: list[tuple[str, str]] = [("‹ ", strong)]
         if bar:
-            knob = "bold $primary" if not self.problem else "bold $error"
-            pieces += [("━" * filled, "$primary"), ("●", knob), ("─" * (bar - 1 - filled), "$border-blurred")]
+            knob = "bold $error" if self.problem else "bold $accent" if self.has_focus else "bold $primary"
+            is_special = self.field.special and self.value == self.field.minimum
+            pieces += [("━" * filled, "$primary"), ("○" if is_special else "●", knob)]
+            pieces += [("─" * (bar - 1 - filled), "$border-blurred")]
         return Content.assemble(*pieces, (" › ", strong), *self._readout())
 
     def _readout(self) -> list[tuple[str, str]]:

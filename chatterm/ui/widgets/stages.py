@@ -27,6 +27,7 @@ class Stages(Control):
     Stages { height: auto; width: 1fr; color: $foreground; pointer: pointer; }
     """
 
+    hint = "Shift+↑↓ moves, space switches."
     cursor: var[int] = var(0, init=False)
     """Which line the keys act on."""
 

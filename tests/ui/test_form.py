@@ -1,0 +1,193 @@
+"""What a form edits, without a form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chatterm.settings import Field, Settings, fields_of
+from chatterm.ui import form
+from chatterm.ui.form import THINKING, Draft, SettingsResult
+
+SETTINGS = Settings().merged({"sampling": {"temperature": 0.5, "top_k": 10}, "look": {"theme": "paper"}})
+OVERRIDES = {"sampling": {"temperature": 0.2}, "chat": {"template_variables": {"style": "brief"}}}
+
+
+def field(name: str, section: str = "sampling") -> Field:
+    return next(each for each in fields_of(section) if each.name == name)
+
+
+def test_untouched_fields_show_what_counts_in_the_scope():
+    draft = Draft(SETTINGS, OVERRIDES, "conversation")
+    assert draft.value(field("temperature")) == 0.2
+    draft.scope = "default"
+    assert draft.value(field("temperature")) == 0.5
+    assert draft.hides(field("temperature"))
+    assert not draft.hides(field("top_k"))
+    assert draft.changes() == {}
+
+
+def test_touched_fields_stay_when_the_scope_changes():
+    draft = Draft(SETTINGS, OVERRIDES, "conversation")
+    draft.edit(field("temperature"), 0.9)
+    draft.scope = "default"
+    assert draft.value(field("temperature")) == 0.9
+    assert draft.changes() == {"sampling": {"temperature": 0.9}}
+
+
+def test_default_is_the_users_for_a_conversation_and_ours_for_the_default():
+    draft = Draft(SETTINGS, OVERRIDES, "conversation")
+    assert draft.default(field("temperature")) == 0.5
+    assert draft.mark(field("temperature")) == "only here"
+    assert draft.mark(field("top_k")) == ""
+    assert draft.default(field("theme", "look")) == "", "looks belong to no conversation"
+    assert draft.mark(field("theme", "look")) == "changed"
+    draft.scope = "default"
+    assert draft.default(field("temperature")) == 0.8
+    assert draft.mark(field("top_k")) == "changed"
+
+
+def test_a_value_put_back_is_no_change():
+    draft = Draft(SETTINGS, {}, "default")
+    draft.edit(field("order"), ("top_k",))
+    draft.edit(field("stop"), ("a",))
+    draft.edit(field("order"), Settings().sampling.order)
+    assert draft.changes() == {"sampling": {"stop": ["a"]}}
+
+
+def test_variable_that_was_taken_out_is_none():
+    draft = Draft(SETTINGS, OVERRIDES, "conversation")
+    draft.edit(field("template_variables", "chat"), {"other": 1})
+    changes = draft.changes()
+    assert changes == {"chat": {"template_variables": {"style": None, "other": 1}}}
+    assert SETTINGS.merged(OVERRIDES).merged(changes).chat.template_variables == {"other": 1}
+
+
+def test_thinking_is_a_field_of_its_own_where_the_model_can():
+    assert THINKING not in Draft(SETTINGS, {}, "default").fields("chat")
+    overrides = {"chat": {"template_variables": {"enable_thinking": False, "style": "brief"}}}
+    draft = Draft(SETTINGS, overrides, "conversation", can_think=True)
+    assert THINKING in draft.fields("chat")
+    assert draft.value(THINKING) is False
+    assert draft.value(field("template_variables", "chat")) == {"style": "brief"}
+    draft.edit(THINKING, None)
+    draft.edit(field("template_variables", "chat"), {"style": "long"})
+    assert draft.changes() == {"chat": {"template_variables": {"enable_thinking": None, "style": "long"}}}
+
+
+def test_looks_and_folders_never_belong_to_a_conversation():
+    changes = {"sampling": {"top_k": 3}, "look": {"theme": "mist"}, "models": {"folders": ["/m"]}}
+    here = SettingsResult(changes, "conversation")
+    assert here.overrides == {"sampling": {"top_k": 3}}
+    assert here.defaults == {"look": {"theme": "mist"}, "models": {"folders": ["/m"]}}
+    assert SettingsResult(changes, "default").defaults == changes
+    assert SettingsResult(changes, "default").overrides == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("temperature", "0.25", 0.25),
+        ("temperature", "0,25", 0.25),
+        ("temperature", ".5", 0.5),
+        ("temperature", "3", 3.0),
+        ("frequency_penalty", "-1.5", -1.5),
+        ("max_tokens", "1,000", 1000),
+        ("max_tokens", "10_000", 10000),
+        ("seed", "4294967294", 4294967294),
+    ],
+)
+def test_numbers_are_read_as_people_write_them(name: str, text: str, value: float):
+    assert form.number(field(name), text) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("temperature", "3.01", "Type a number from 0 to 3."),
+        ("temperature", "-0.1", "Type a number from 0 to 3."),
+        ("temperature", "nan", "Type a number from 0 to 3."),
+        ("temperature", "-", "Type a number from 0 to 3."),
+        ("top_k", "4.5", "Type a whole number from 0 to 1,000."),
+        ("top_k", "", "Type a whole number from 0 to 1,000."),
+        ("seed", "4294967295", "Type a whole number from -1 to 4,294,967,294."),
+    ],
+)
+def test_refused_numbers_say_what_can_be_typed(name: str, text: str, reason: str):
+    with pytest.raises(ValueError, match="Type") as raised:
+        form.number(field(name), text)
+    assert str(raised.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "words"),
+    [
+        ("sampling", "seed", -1, "random"),
+        ("sampling", "top_k", 0, "all"),
+        ("sampling", "max_tokens", 0, "no limit"),
+        ("load", "n_ctx", 0, "automatic"),
+        ("load", "n_gpu_layers", -1, "all"),
+        ("load", "n_ctx", 131072, "131,072"),
+        ("sampling", "temperature", 0.8, "0.80"),
+        ("sampling", "temperature", 0.123, "0.123"),
+        ("sampling", "temperature", 0.0, "0.00"),
+        ("sampling", "presence_penalty", 0.0, "0.0"),
+    ],
+)
+def test_numbers_are_shown_in_words_where_they_are_special(section: str, name: str, value: float, words: str):
+    assert form.shown(field(name, section), value) == words
+
+
+def test_temperature_goes_from_predictable_to_incoherent():
+    words = [form.temperature_word(step / 20) for step in range(61)]
+    assert list(dict.fromkeys(words)) == [
+        "the likeliest",
+        "predictable",
+        "balanced",
+        "creative",
+        "wild",
+        "incoherent",
+    ]
+
+
+@pytest.mark.parametrize(
+    "texts", [(), ("User:",), ("\n\n", "\t", "a\\nb", "\\"), ("é 😀", " x "), ("\x1b[0m", "\x00", "\u2028")]
+)
+def test_stop_strings_come_back_as_they_were(texts: tuple[str, ...]):
+    written = form.escaped(texts)
+    assert form.unescaped(written) == texts
+    assert all(character.isprintable() for character in written.replace("\n", ""))
+
+
+@pytest.mark.parametrize(("text", "named"), [("ok\n\\q", "Line 2"), ("end\\", "Line 1"), ("\\u12", "Line 1")])
+def test_unknown_escape_is_refused_with_its_line(text: str, named: str):
+    with pytest.raises(ValueError, match=named):
+        form.unescaped(text)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{}, {"enable_thinking": False}, {"n": 3, "x": 0.5, "s": 'say "no"\n\\ \x7f é 😀', "empty": ""}, {"big": 1e30}],
+)
+def test_template_variables_come_back_as_they_were(variables: dict[str, Any]):
+    assert form.variables(form.assignments(variables)) == variables
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("thinking", "Line 1: write it like enable_thinking = false."),
+        ("a = 1\nb c = 2", "Line 2: write it like"),
+        ("a = 1\na = 2", "Line 2: a is there already."),
+        ("a = False", "Line 1: write it small: a = false."),
+        ("a = brief", 'Line 1: after "=" comes true, false, a number, or a text in quotes.'),
+        ("a = [1]", 'Line 1: after "="'),
+        ("a = 2024-01-01", 'Line 1: after "="'),
+        ("a =", 'Line 1: after "="'),
+    ],
+)
+def test_refused_variables_say_which_line_and_why(text: str, reason: str):
+    with pytest.raises(ValueError, match="Line") as raised:
+        form.variables(text)
+    assert str(raised.value).startswith(reason)

@@ -1,0 +1,157 @@
+"""A model is chosen from what is here, or by its path."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from support.waiting import wait_for
+from textual.app import App
+from textual.events import Paste
+from textual.pilot import Pilot
+from textual.widgets import OptionList
+
+from chatterm.library import LocalModel
+from chatterm.ui.screens.model_picker import ModelPicker, size
+
+MODELS = [
+    LocalModel(Path("/m/Qwen3-0.6B-Q8_0.gguf"), "Qwen3-0.6B", "unsloth/Qwen3-0.6B-GGUF", "Q8_0", 639_000_000,
+               "Hugging Face cache"),
+    LocalModel(Path("/m/Llama-3.2-3B-Q4_K_M.gguf"), "Llama-3.2-3B", "", "Q4_K_M", 2_020_000_000, "folder"),
+    LocalModel(Path("/m/Llama-3.2-3B-[b]Q8_0.gguf"), "Llama-3.2-3B-[b]", "", "Q8_0", 3_420_000_000, "folder"),
+]  # fmt: skip
+
+
+class Bare(App[None]):
+    def __init__(self, models: Sequence[LocalModel] | Callable[[], Sequence[LocalModel]], current: str = "") -> None:
+        super().__init__()
+        self.animation_level = "none"
+        self.given: list[Path | None] = []
+        self.picker = ModelPicker(models, current)
+
+    def on_mount(self) -> None:
+        self.push_screen(self.picker, self.given.append)
+
+    @property
+    def names(self) -> list[str]:
+        options = self.picker.query_one(OptionList).options
+        return [str(option.prompt).splitlines()[0].strip(" ●") for option in options]
+
+
+async def listed(pilot: Pilot[None], app: Bare, n: int) -> None:
+    def are_drawn() -> bool:
+        return app.picker.found is not None and len(app.names) == n == app.picker.query_one(OptionList).size.height / 2
+
+    await wait_for(pilot, are_drawn, f"{n} models are listed")
+
+
+async def test_models_are_listed_with_what_is_known_and_the_current_one_is_marked():
+    app = Bare(MODELS, "/m/Llama-3.2-3B-Q4_K_M.gguf")
+    async with app.run_test() as pilot:
+        await listed(pilot, app, 3)
+        options = app.picker.query_one(OptionList)
+        await wait_for(pilot, lambda: options.highlighted == 1)
+        lines = [str(option.prompt) for option in options.options]
+        assert lines[0] == "  Qwen3-0.6B\n  Q8_0 · 639 MB · unsloth/Qwen3-0.6B-GGUF · Hugging Face cache"
+        assert lines[1] == "● Llama-3.2-3B\n  Q4_K_M · 2.0 GB · /m · folder"
+        assert lines[2].startswith("  Llama-3.2-3B-[b]\n")
+
+
+async def test_typing_narrows_and_enter_chooses():
+    app = Bare(MODELS)
+    async with app.run_test() as pilot:
+        await listed(pilot, app, 3)
+        await pilot.press(*"llama q8")
+        await listed(pilot, app, 1)
+        assert app.names == ["Llama-3.2-3B-[b]"]
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: app.given)
+    assert app.given == [MODELS[2].path]
+
+
+async def test_arrow_keys_move_while_typing():
+    app = Bare(MODELS)
+    async with app.run_test() as pilot:
+        await listed(pilot, app, 3)
+        await pilot.press("down", "down", "up", "enter")
+        await wait_for(pilot, lambda: app.given)
+    assert app.given == [MODELS[1].path]
+
+
+async def test_click_chooses():
+    app = Bare(MODELS)
+    async with app.run_test() as pilot:
+        await listed(pilot, app, 3)
+        await pilot.click(OptionList, offset=(4, 2))
+        await wait_for(pilot, lambda: app.given)
+    assert app.given == [MODELS[1].path]
+
+
+async def test_escape_chooses_none():
+    app = Bare(MODELS)
+    async with app.run_test() as pilot:
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app.given)
+    assert app.given == [None]
+
+
+@pytest.mark.parametrize("dimensions", [(80, 24), (120, 36)])
+async def test_without_any_model_it_says_how_to_get_one(dimensions: tuple[int, int]):
+    app = Bare([])
+    async with app.run_test(size=dimensions) as pilot:
+        empty = app.picker.query_one("#empty")
+        await wait_for(pilot, lambda: "chatterm models pull" in str(empty.render()))
+        assert "no model on this machine" in str(empty.render())
+        assert empty.region.bottom < dimensions[1]
+        await pilot.press("enter")
+        assert app.given == []
+
+
+async def test_when_nothing_matches_it_says_so():
+    app = Bare(MODELS)
+    async with app.run_test() as pilot:
+        await listed(pilot, app, 3)
+        await pilot.press(*"mistral", "enter")
+        await wait_for(pilot, lambda: "No model matches" in str(app.picker.query_one("#empty").render()))
+        assert app.given == []
+
+
+async def test_path_of_a_file_can_be_typed(tmp_path: Path):
+    file = tmp_path / "own [model].gguf"
+    file.write_bytes(b"GGUF")
+    (tmp_path / "other.txt").write_text("no model")
+    app = Bare(MODELS)
+    async with app.run_test() as pilot:
+        await listed(pilot, app, 3)
+        app.post_message(Paste(f"{tmp_path}/"))
+        await listed(pilot, app, 1)
+        assert app.names == ["own [model]"], "the folder's models are offered"
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: app.given)
+    assert app.given == [file]
+
+
+async def test_models_are_listed_in_a_thread_after_the_screen_is_drawn():
+    go_on = threading.Event()
+
+    def slow() -> Sequence[LocalModel]:
+        assert go_on.wait(30)
+        return MODELS
+
+    app = Bare(slow)
+    async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: app.screen is app.picker and app.focused)
+        await pilot.press(*"qwen")
+        assert "Looking for models" in str(app.picker.query_one("#empty").render())
+        go_on.set()
+        await listed(pilot, app, 1)
+        assert app.names == ["Qwen3-0.6B"], "what was typed meanwhile counts"
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "words"), [(4_920_000_000, "4.9 GB"), (639_000_000, "639 MB"), (1_100_000, "1.1 MB"), (12, "12 bytes")]
+)
+def test_sizes_are_said_in_words(n_bytes: int, words: str):
+    assert size(n_bytes) == words
