@@ -261,6 +261,87 @@ def write_chain(
     )
 
 
+def write_recurrent(path: Path, arch: Literal["mamba", "lfm2"] = "mamba", *, n_ctx: int = 4096, seed: int = 0) -> Path:
+    """A model with random weights that remembers by a state instead of (lfm2: beside) a KV cache.
+
+    Its memory cannot be cut back to an earlier token, only emptied.
+    """
+    words = _words("bpe", arch, True, [], [], 0)
+    rng = np.random.default_rng(seed)
+    V, width, n_layers, n_ff = len(words.texts), 64, 4, 128
+    writer = gguf.GGUFWriter(path, arch)
+    writer.add_name(arch)
+    writer.add_context_length(n_ctx)
+    writer.add_embedding_length(width)
+    writer.add_block_count(n_layers)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_file_type(0)
+    writer.add_vocab_size(V)
+    _write_vocabulary(writer, words, None, None)
+    writer.add_chat_template(CHATML)
+
+    def matrix(name: str, *shape: int, scale: float = 0.25) -> None:
+        writer.add_tensor(name, rng.standard_normal(shape, dtype=np.float32) * np.float32(scale))
+
+    def ones(name: str, size: int) -> None:
+        writer.add_tensor(name, np.ones(size, np.float32))
+
+    matrix("token_embd.weight", V, width, scale=0.5)
+    output = rng.standard_normal((V, width), dtype=np.float32)
+    output[[i for i, kind in enumerate(words.types) if kind != _NORMAL]] = 0
+    writer.add_tensor("output.weight", output)
+    if arch == "mamba":
+        writer.add_feed_forward_length(0)
+        writer.add_head_count(0)
+        n_inner, n_state, rank = 128, 16, 8
+        writer.add_ssm_conv_kernel(4)
+        writer.add_ssm_inner_size(n_inner)
+        writer.add_ssm_state_size(n_state)
+        writer.add_ssm_time_step_rank(rank)
+        ones("output_norm.weight", width)
+    else:
+        writer.add_feed_forward_length(n_ff)
+        writer.add_head_count(4)
+        writer.add_head_count_kv([0, 2] * (n_layers // 2))
+        writer.add_rope_freq_base(1e6)
+        writer.add_shortconv_l_cache(3)
+        ones("token_embd_norm.weight", width)
+    for layer in range(n_layers):
+        block = f"blk.{layer}."
+        ones(block + "attn_norm.weight", width)
+        if arch == "mamba":
+            matrix(block + "ssm_in.weight", 2 * n_inner, width)
+            matrix(block + "ssm_conv1d.weight", n_inner, 4)
+            matrix(block + "ssm_conv1d.bias", n_inner)
+            matrix(block + "ssm_x.weight", rank + 2 * n_state, n_inner)
+            matrix(block + "ssm_dt.weight", n_inner, rank)
+            matrix(block + "ssm_dt.bias", n_inner)
+            writer.add_tensor(block + "ssm_a", -np.abs(rng.standard_normal((n_inner, n_state), dtype=np.float32)))
+            ones(block + "ssm_d", n_inner)
+            matrix(block + "ssm_out.weight", width, n_inner)
+            continue
+        ones(block + "ffn_norm.weight", width)
+        matrix(block + "ffn_gate.weight", n_ff, width)
+        matrix(block + "ffn_up.weight", n_ff, width)
+        matrix(block + "ffn_down.weight", width, n_ff)
+        if layer % 2:
+            ones(block + "attn_q_norm.weight", 16)
+            ones(block + "attn_k_norm.weight", 16)
+            matrix(block + "attn_q.weight", 64, width)
+            matrix(block + "attn_k.weight", 32, width)
+            matrix(block + "attn_v.weight", 32, width)
+            matrix(block + "attn_output.weight", width, 64)
+        else:
+            matrix(block + "shortconv.conv.weight", width, 3)
+            matrix(block + "shortconv.in_proj.weight", 3 * width, width)
+            matrix(block + "shortconv.out_proj.weight", width, width)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
 def _words(
     kind: Literal["bpe", "spm"], arch: str, chatml: bool, control: list[str], user_defined: list[str], n_vocab: int
 ) -> Words:
