@@ -12,6 +12,7 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
@@ -226,6 +227,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return msgspec.convert(merged, Settings)
         except msgspec.ValidationError as error:
             raise SettingsError(*_explain(error)) from error
+
+    def merged_as_far_as_valid(self, changes: Mapping[str, Any]) -> Settings:
+        """These settings with changes from another time; what is not valid any more is left out."""
+        with suppress(SettingsError):
+            return self.merged(changes)
+        settings = self
+        for section, values in changes.items():
+            for name, value in values.items() if isinstance(values, Mapping) else ():
+                with suppress(SettingsError):
+                    settings = settings.merged({section: {name: value}})
+        return settings
 
 
 class Field(msgspec.Struct, frozen=True):

@@ -45,7 +45,7 @@ class Draft:
         self.can_think = can_think
         self._factory = self._values(Settings())
         self._default = self._values(settings)
-        self._here = self._values(settings.merged(overrides))
+        self._here = self._values(settings.merged_as_far_as_valid(overrides))
         self._edits: dict[tuple[str, str], Any] = {}
 
     def fields(self, section: str) -> tuple[Field, ...]:
@@ -81,21 +81,25 @@ class Draft:
         return not self._is_here(field) and self._here[section][name] != self._default[section][name]
 
     def changes(self) -> dict[str, Any]:
-        """What was changed, shaped like the file; a template variable that was taken out is None."""
+        """What was changed, shaped like the file; None where a conversation goes back to the default.
+
+        Template variables come all together, as they differ from the default; one that is taken out is None.
+        """
         changes: dict[str, Any] = {}
         for section in self._factory:
             for field in self.fields(section):
-                before, now = self._base(field), self.value(field)
-                if before == now:
-                    continue
-                changed = changes.setdefault(section, {})
-                if field is THINKING:
-                    changed.setdefault(VARIABLES, {})[field.name] = now
-                elif field.name == VARIABLES:
-                    changed.setdefault(VARIABLES, {}).update(_difference(before, now))
-                else:
-                    changed[field.name] = now
+                if self.value(field) != self._base(field):
+                    name = VARIABLES if field is THINKING else field.name
+                    changes.setdefault(section, {})[name] = self._change(field)
         return changes
+
+    def _change(self, field: Field) -> Any:
+        if field is THINKING or field.name == VARIABLES:
+            edited = {name: self._edits.get(("chat", name), value) for name, value in self._base_of("chat").items()}
+            difference = _difference(_whole(self._default["chat"]), _whole(edited))
+            return difference or (None if self._is_here(field) else {})
+        is_default = self._is_here(field) and self.value(field) == self.default(field)
+        return None if is_default else self.value(field)
 
     def _values(self, settings: Settings) -> dict[str, dict[str, Any]]:
         """All values by section and field."""
@@ -109,15 +113,18 @@ class Draft:
         return self.scope == "conversation" and field.section not in EVERYWHERE
 
     def _base(self, field: Field) -> Any:
-        source = self._here if self._is_here(field) else self._default
-        return source[field.section][field.name]
+        return self._base_of(field.section)[field.name]
+
+    def _base_of(self, section: str) -> dict[str, Any]:
+        is_here = self.scope == "conversation" and section not in EVERYWHERE
+        return (self._here if is_here else self._default)[section]
 
 
 class SettingsResult(msgspec.Struct, frozen=True):
     """What the user applied."""
 
     changes: dict[str, Any]
-    """Shaped like the settings file, only what changed; a template variable that was taken out is None."""
+    """Shaped like the settings file, only what changed; None where the default counts again."""
     scope: Scope
 
     @property
@@ -132,6 +139,12 @@ class SettingsResult(msgspec.Struct, frozen=True):
         """The part that belongs into the settings file; looks and folders always do."""
         mine = self.overrides
         return {section: values for section, values in self.changes.items() if section not in mine}
+
+
+def _whole(values: Mapping[str, Any]) -> dict[str, Any]:
+    """All template variables, also the one that is a field of its own."""
+    thinking = values.get(THINKING.name)
+    return values[VARIABLES] if thinking is None else {**values[VARIABLES], THINKING.name: thinking}
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,8 +60,13 @@ def test_variable_that_was_taken_out_is_none():
     draft = Draft(SETTINGS, OVERRIDES, "conversation")
     draft.edit(field("template_variables", "chat"), {"other": 1})
     changes = draft.changes()
-    assert changes == {"chat": {"template_variables": {"style": None, "other": 1}}}
-    assert SETTINGS.merged(OVERRIDES).merged(changes).chat.template_variables == {"other": 1}
+    assert changes == {"chat": {"template_variables": {"other": 1}}}, "all that differs from the default"
+    default = SETTINGS.merged({"chat": {"template_variables": {"kept": 1, "gone": 2}}})
+    draft = Draft(default, {}, "conversation")
+    draft.edit(field("template_variables", "chat"), {"kept": 1, "new": 3})
+    changes = draft.changes()
+    assert changes == {"chat": {"template_variables": {"new": 3, "gone": None}}}
+    assert default.merged(changes).chat.template_variables == {"kept": 1, "new": 3}
 
 
 def test_thinking_is_a_field_of_its_own_where_the_model_can():
@@ -73,7 +78,32 @@ def test_thinking_is_a_field_of_its_own_where_the_model_can():
     assert draft.value(field("template_variables", "chat")) == {"style": "brief"}
     draft.edit(THINKING, None)
     draft.edit(field("template_variables", "chat"), {"style": "long"})
-    assert draft.changes() == {"chat": {"template_variables": {"enable_thinking": None, "style": "long"}}}
+    assert draft.changes() == {"chat": {"template_variables": {"style": "long"}}}
+    draft.edit(field("template_variables", "chat"), {})
+    assert draft.changes() == {"chat": {"template_variables": None}}, "nothing is left that differs"
+    draft.edit(THINKING, True)
+    assert draft.changes() == {"chat": {"template_variables": {"enable_thinking": True}}}
+
+
+def test_thinking_in_the_default_is_taken_out_by_name():
+    default = SETTINGS.merged({"chat": {"template_variables": {"enable_thinking": False, "style": "brief"}}})
+    for scope in ("conversation", "default"):
+        draft = Draft(default, {}, scope, can_think=True)  # type: ignore[arg-type]
+        draft.edit(THINKING, None)
+        assert draft.changes() == {"chat": {"template_variables": {"enable_thinking": None}}}
+        assert default.merged(draft.changes()).chat.template_variables == {"style": "brief"}
+
+
+def test_conversation_goes_back_to_the_default_whatever_that_will_be():
+    draft = Draft(SETTINGS, OVERRIDES, "conversation")
+    draft.edit(field("temperature"), 0.5)
+    assert draft.changes() == {"sampling": {"temperature": None}}
+
+
+def test_overrides_from_another_time_are_taken_as_far_as_they_are_valid():
+    draft = Draft(SETTINGS, {"sampling": {"temperature": 99, "top_k": 3, "gone": 1}, "old": {"x": 1}}, "conversation")
+    assert draft.value(field("temperature")) == 0.5
+    assert draft.value(field("top_k")) == 3
 
 
 def test_looks_and_folders_never_belong_to_a_conversation():

@@ -229,7 +229,7 @@ async def test_what_differs_is_marked_and_can_be_reset():
         assert temperature.mark == ""
         await pilot.press("ctrl+s")
         await wait_for(pilot, lambda: app.given)
-    assert app.given == [SettingsResult({"sampling": {"temperature": 0.8}}, "conversation")]
+    assert app.given == [SettingsResult({"sampling": {"temperature": None}}, "conversation")], "no own value any more"
 
 
 async def test_click_on_the_mark_resets():
