@@ -17,7 +17,8 @@ from typing import Literal
 
 import msgspec
 
-from chatterm.errors import ModelKept, ModelNotFound
+from chatterm import gguf
+from chatterm.errors import EngineError, ModelKept, ModelNotFound
 from chatterm.hub import cache, names
 from chatterm.hub.progress import PullEvent
 from chatterm.settings import Settings
@@ -38,7 +39,7 @@ class LocalModel(msgspec.Struct, frozen=True):
     repo: str
     """`owner/name` on the Hub; empty for a file of a folder."""
     quantization: str
-    """As in file names: "Q4_K_M"; empty when the name does not tell."""
+    """As in file names: "Q4_K_M"; from the header when the name does not tell, empty when neither does."""
     size_bytes: int
     """Of all parts."""
     source: Literal["Hugging Face cache", "folder"]
@@ -53,13 +54,27 @@ class Library:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._read: dict[tuple[Path, int], str] = {}
+        """Quantizations that were read from headers, by path and size."""
 
     def local_models(self) -> list[LocalModel]:
-        """Every model that is here, by name; quick, but it reads folders."""
+        """Every model that is here, by name; quick, but it reads folders, and headers of files whose name says little."""
         found: dict[Path, LocalModel] = {}
         for model in _joined([*_cached(), *_in_folders(self.settings.models.folders)]):
-            found.setdefault(Path(os.path.realpath(model.path)), model)
+            found.setdefault(Path(os.path.realpath(model.path)), self._with_quantization(model))
         return sorted(found.values(), key=lambda model: (model.name.lower(), model.repo, str(model.path)))
+
+    def _with_quantization(self, model: LocalModel) -> LocalModel:
+        """A model with what its header says, where its name said nothing."""
+        if model.quantization:
+            return model
+        key = (model.path, model.size_bytes)
+        if key not in self._read:
+            try:
+                self._read[key] = gguf.read_header(model.path).quantization
+            except EngineError:  # it stays in the list: loading it says what is wrong with it
+                self._read[key] = ""
+        return msgspec.structs.replace(model, quantization=self._read[key])
 
     def find(self, name: str) -> Path:
         """The file that a name means: a path, or a part of a name that only one model has.

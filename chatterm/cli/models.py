@@ -90,6 +90,23 @@ def remove_model(
     say(f"{amount(n_freed)} are free again.")
 
 
+@app.command("info")
+def describe_model(
+    file: Annotated[str, typer.Argument(help="A GGUF file, or a model as `chatterm models list` names it.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what the header of a GGUF file tells about the model, without loading it."""
+    from chatterm.cli.model_card import card, lines
+
+    with _told():
+        found = card(_library().find(file))
+    if json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        return
+    for row in _aligned(lines(found)):
+        sys.stdout.write(f"{row}\n")
+
+
 def _remove_unfinished(yes: bool) -> int:
     """Remove what is left of downloads; gives the bytes that were freed."""
     from chatterm.errors import ModelKept

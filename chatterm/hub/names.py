@@ -86,6 +86,7 @@ def amount(n_bytes: float) -> str:
     """
     for unit in ("bytes", "kB", "MB"):
         if n_bytes < 999.5:
-            return f"{n_bytes:.0f} {unit}"
+            digits = f"{n_bytes:.1f}".removesuffix(".0") if n_bytes < 9.95 else f"{n_bytes:.0f}"
+            return f"{digits} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.1f} GB"

@@ -283,3 +283,15 @@ async def test_closing_a_pull_stops_it_and_keeps_what_came(hub: FakeHub) -> None
 async def test_a_pull_that_fails_raises_where_it_is_watched(hub: FakeHub) -> None:
     with pytest.raises(RepoNotFound):
         _ = [event async for event in library().pull("lab/None")]
+
+
+def test_a_name_that_tells_no_quantization_leaves_it_to_the_header(stories: Path) -> None:
+    (model,) = [one for one in library(stories.parent).local_models() if one.path == stories]
+
+    assert model.quantization == "F32"
+
+
+def test_a_file_that_is_no_model_stays_in_the_list(tmp_path: Path) -> None:
+    (tmp_path / "text.gguf").write_text("this is no model")
+
+    assert [model.quantization for model in library(tmp_path).local_models()] == [""]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_hub import PIECE, FakeHub
+from support.tiny_models import write_model
 from typer.testing import CliRunner, Result
 
 from chatterm import paths
@@ -138,7 +139,7 @@ def test_list_tells_models_in_columns_and_as_json(hub: FakeHub, tmp_path: Path) 
     header, evil, tiny = done.stdout.splitlines()
     assert header.split() == ["NAME", "QUANT", "SIZE", "FROM"]
     assert tiny.split()[:4] == ["Tiny-Q4_K_M", "Q4_K_M", "1", "MB"]
-    assert "2 kB" in evil
+    assert "1.5 kB" in evil
     assert "[red]" in evil
     assert "\x1b" not in done.output
 
@@ -192,3 +193,51 @@ def test_what_downloads_left_can_be_removed(hub: FakeHub) -> None:
 
     assert "1 MB are free again" in done.stderr
     assert cache.unfinished() == []
+
+
+def test_info_tells_what_the_header_says(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "m.gguf", "qwen3", quantization="Q8_0", name="evil\x1b[31m", n_ctx=2048)
+
+    done = models("info", str(path))
+
+    assert done.exit_code == 0, done.output
+    for told in ("qwen3", "Q8_0: 8 bits", "trained for 2,048 tokens", "carries one for chats", "KV cache"):
+        assert told in done.stdout
+    assert "\x1b" not in done.output
+
+    record = json.loads(models("info", str(path), "--json").stdout)
+    assert (record["architecture"], record["n_layers"], record["has_template"]) == ("qwen3", 2, True)
+    assert record["kv_cache_bytes"] == 2 * 2048 * 2 * (16 + 16) * 2  # layers, tokens, heads, key and value, f16
+    assert record["memory_bytes"] > record["weights_bytes"] + record["kv_cache_bytes"]
+
+
+def test_info_finds_a_model_by_name_and_counts_all_parts(tmp_path: Path) -> None:
+    for n in (1, 2):
+        write_model(tmp_path / f"Part-0000{n}-of-00002.gguf")
+    save(paths.settings_file(), {"models": {"folders": [str(tmp_path)]}})
+
+    one = json.loads(models("info", str(write_model(tmp_path / "whole.gguf")), "--json").stdout)
+    both = json.loads(models("info", "part", "--json").stdout)
+
+    assert both["n_files"] == 2
+    assert both["n_parameters"] == 2 * one["n_parameters"]
+    assert both["weights_bytes"] == 2 * one["weights_bytes"]
+
+
+def test_info_says_what_is_missing(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "m.gguf")
+    path.write_bytes(path.read_bytes()[:-5000])
+
+    assert "are missing at the end" in models("info", str(path)).stdout
+    part = path.rename(tmp_path / "m-00001-of-00002.gguf")
+    assert "m-00002-of-00002.gguf" in models("info", str(part)).stdout
+
+
+def test_info_of_what_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_text("version https://git-lfs")
+
+    done = models("info", str(tmp_path / "m.gguf"))
+
+    assert done.exit_code == 1
+    assert "not a usable GGUF" in done.stderr
+    assert models("info", "nope").exit_code == 1

@@ -245,9 +245,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(content[start:] + faults.extra)
         return None
 
-    def _send(self, rest: bytes) -> None:
+    def _send(self, rest: bytes | memoryview) -> None:
         """A body, piece by piece, until a fault ends it."""
         faults, n_sent = self.hub.faults, 0
+        rest = memoryview(rest)
         while rest:
             n_piece = PIECE
             if faults.cut_after is not None and faults.n_cuts != 0:
