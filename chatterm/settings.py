@@ -192,7 +192,9 @@ class ChatSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the app looks."""
 
-    theme: Annotated[str, _about("Theme", "Empty follows the terminal: dark or light as its background is.")] = ""
+    theme: Annotated[
+        str, _about("Theme", "Which colours are used; with none chosen, dark or light ones as the terminal has.")
+    ] = ""
 
 
 class ModelsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -281,6 +281,16 @@ async def test_theme_is_shown_at_once_and_taken_off_by_cancel():
         assert app.theme == "midnight"
 
 
+async def test_theme_is_chosen_from_a_list_by_arrow_keys():
+    app = Bare(page="Look")
+    async with app.run_test() as pilot:
+        await ready(pilot, "look-theme")
+        await pilot.press("down", "down", "up")
+        assert app.row("look-theme").control.value == app.panel.themes[0]
+        await pilot.press("end", "down")
+        assert app.focused is app.panel.query_one("#scope")
+
+
 async def test_theme_that_is_applied_stays():
     app = Bare(page="Look", automatic_theme="paper")
     async with app.run_test() as pilot:

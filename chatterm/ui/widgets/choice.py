@@ -22,6 +22,8 @@ class Choice(Control):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "move(-1)", "Previous", show=False),
         Binding("right,space", "move(1)", "Next", show=False),
+        Binding("up", "line(-1)", "Up", show=False),
+        Binding("down", "line(1)", "Down", show=False),
         Binding("home", "bound(0)", "First", show=False),
         Binding("end", "bound(-1)", "Last", show=False),
     ]
@@ -30,18 +32,19 @@ class Choice(Control):
     """
 
     def __init__(
-        self, options: Sequence[tuple[Any, str | Content]], value: Any, column: int = 0, id: str | None = None
+        self, options: Sequence[tuple[Any, str | Content]], value: Any, is_list: bool = False, id: str | None = None
     ) -> None:
         """A choice.
 
         Args:
             options: Values and how they are called.
             value: The one that is chosen.
-            column: Least width of an option, so that several lines stand in columns.
+            is_list: One option a line; then up and down choose, too.
         """
         super().__init__(value, id)
         self.options = [(value, Content(label) if isinstance(label, str) else label) for value, label in options]
-        self.column = column
+        self.is_list = is_list
+        self.hint = "↑↓ chooses, tab goes on." if is_list else ""
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
         """As many lines as the options need."""
@@ -62,10 +65,12 @@ class Choice(Control):
         return Content.assemble(("● ", "bold $accent" if self.has_focus else "bold $primary"), chosen)
 
     def _width(self, i: int) -> int:
-        return max(self.column, 2 + self.options[i][1].cell_length + _GAP)
+        return 2 + self.options[i][1].cell_length + _GAP
 
     def _lines(self, width: int) -> list[list[int]]:
         """Numbers of the options in each line."""
+        if self.is_list:
+            return [[i] for i in range(len(self.options))]
         lines: list[list[int]] = [[]]
         for i in range(len(self.options)):
             used = sum(self._width(j) for j in lines[-1])
@@ -81,6 +86,15 @@ class Choice(Control):
         """Choose the next one; after the last comes the first."""
         self.choose(self.options[(max(self._index(), 0 if by < 0 else -1) + by) % len(self.options)][0])
 
+    def action_line(self, by: int) -> None:
+        """In a list, choose the next line; beyond its ends, and elsewhere, go to the next field."""
+        if self.is_list and 0 <= self._index() + by < len(self.options):
+            self.action_move(by)
+        elif by < 0:
+            self.screen.focus_previous()
+        else:
+            self.screen.focus_next()
+
     def action_bound(self, i: int) -> None:
         """Choose the first or the last one."""
         self.choose(self.options[i][0])
@@ -93,6 +107,6 @@ class Choice(Control):
         end = 0
         for i in lines[event.y]:
             end += self._width(i)
-            if event.x < end - (0 if self.column else _GAP):
+            if event.x < end - _GAP:
                 self.choose(self.options[i][0])
                 return

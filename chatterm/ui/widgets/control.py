@@ -15,7 +15,7 @@ class Control(Widget, can_focus=True):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("delete,backspace", "reset", "Default", show=False)]
 
-    hint: ClassVar[str] = ""
+    hint: str = ""
     """Keys that are worth naming beside it."""
     value: var[Any] = var(None, init=False)
     """The last value that was not refused."""

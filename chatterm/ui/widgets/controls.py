@@ -19,7 +19,6 @@ from chatterm.ui.widgets.slider import Slider
 from chatterm.ui.widgets.stages import Stages
 from chatterm.ui.widgets.text_field import TextField
 
-_THEME_COLUMN = 34
 _STAGE_TITLES = {
     "penalties": "penalties: repeat, frequency, presence",
     "top_k": "top-k",
@@ -43,7 +42,7 @@ def control_for(field: Field, value: Any, model: ModelInfo | None, themes: Mappi
         case "model", _:
             return ModelButton(value)
         case "theme", _:
-            return Choice(_theme_options(themes, value), value, column=_THEME_COLUMN)
+            return Choice(_theme_options(themes, value), value, is_list=True)
         case "enable_thinking", _:
             return Choice([(None, "as the model likes"), (True, "on"), (False, "off")], value)
         case "stop", _:
@@ -60,7 +59,7 @@ def control_for(field: Field, value: Any, model: ModelInfo | None, themes: Mappi
             return Choice([(choice, choice) for choice in field.choices], value)
         case _, "table":
             return TextField(value, form.assignments, _variables(model), "none; write one a line: name = value")
-    return TextField(value, placeholder="empty")
+    return TextField(value, placeholder="none; write as many lines as you like")
 
 
 def _reach(field: Field, model: ModelInfo | None) -> float | None:
