@@ -79,7 +79,11 @@ class Loaded(Event, frozen=True):
 
 
 class Trimmed(Event, frozen=True):
-    """The context window is full: before anything is dropped, which turns the model will not see."""
+    """The context window is full: before anything is dropped, which turns the model will not see.
+
+    It comes before `Prompted`, and again in the middle of a reply that fills the window itself;
+    then the rest is read again (`Prefilling`) and the reply goes on.
+    """
 
     dropped: tuple[int, ...]
     """Ids of the turns that are left out, oldest first."""

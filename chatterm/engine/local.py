@@ -13,6 +13,8 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from chatterm.engine.base import Capabilities, EngineReport, Prompt, TokenPiece
 from chatterm.engine.process import COMMAND, WorkerProcess
 from chatterm.engine.wire import (
@@ -31,7 +33,7 @@ from chatterm.engine.wire import (
     WriteReply,
 )
 from chatterm.errors import ModelNotFound, ModelUnreadable, WorkerDied
-from chatterm.events import Finished, Loaded, LoadEvent, Loading, LoadStage, ModelInfo, ReplyEvent
+from chatterm.events import Finished, Loaded, LoadEvent, Loading, LoadStage, ModelInfo, ReplyEvent, Tuned
 from chatterm.settings import LoadOptions, Sampling
 
 PATIENCE_SECONDS = 2.0
@@ -106,6 +108,8 @@ class LocalEngine:
             await self._loaded()
             async with aclosing(self._answers(WriteReply(prompt, sampling), self._patience_seconds)) as events:
                 async for event in events:
+                    if isinstance(event, Tuned) and self._model:
+                        self._model = msgspec.structs.replace(self._model, n_threads=event.n_threads)
                     yield event  # type: ignore[misc]
 
     async def tokenize(self, text: str) -> list[TokenPiece]:

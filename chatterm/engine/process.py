@@ -42,7 +42,11 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, command: Sequence[str] = COMMAND) -> WorkerProcess:
-        """A new process; what it prints goes to the engine's log file."""
+        """A new process; what it prints goes to the engine's log file.
+
+        Raises:
+            WorkerDied: the system would not start it.
+        """
         log, log_start = _open_log()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -53,6 +57,10 @@ class WorkerProcess:
                 env=_environment(),
                 start_new_session=True,  # ctrl+c in the terminal is the app's to handle
             )
+        except OSError as error:
+            raise WorkerDied(
+                f"It could not be started: {error.strerror or error}.", "Close other programs, then try again."
+            ) from error
         finally:
             os.close(log)
         return cls(process, log_start)

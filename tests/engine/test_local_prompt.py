@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from support.engines import GREEDY, Reply, ask, ask_until, load, loaded, user
+from support.recurrent_model import write_mamba
 from support.tiny_models import ARCHITECTURES, write_model
 
 from chatterm.conversation import Role
 from chatterm.engine.base import Prompt, PromptTurn
 from chatterm.engine.local import LocalEngine
 from chatterm.errors import PromptTooLong
-from chatterm.events import FinishReason, Prompted, Token, Trimmed
+from chatterm.events import FinishReason, Prefilling, Prompted, Token, Trimmed
 from chatterm.settings import Sampling
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -67,6 +68,34 @@ async def test_the_same_question_again_reads_one_token(engine: LocalEngine, ramb
     again = await ask(engine, "tell me", sampling)
     assert again.prompted.n_reused == again.prompted.n_prompt - 1
     assert again.ids == first.ids
+
+
+async def test_a_model_whose_memory_cannot_go_back_reads_again(engine: LocalEngine, tmp_path: Path) -> None:
+    path = write_mamba(tmp_path / "mamba.gguf")
+    await load(engine, path, n_ctx=1024)
+    first = await ask(engine, LONG, SHORT)
+    again = await ask(engine, LONG, SHORT)
+    assert again.prompted.n_reused == 0
+    assert again.ids == first.ids
+    await ask_until(engine, user(LONG), GREEDY, lambda event: isinstance(event, Token))
+    await ask_until(engine, user(LONG), GREEDY, lambda event: isinstance(event, Prefilling) and event.n_done > 0)
+    assert (await ask(engine, LONG, SHORT)).ids == first.ids
+    more = await ask(engine, Prompt(raw="the cat"), SHORT)
+    await load(engine, path, n_ctx=1024)
+    assert (await ask(engine, Prompt(raw="the cat"), SHORT)).ids == more.ids
+
+
+async def test_a_sliding_window_is_left_out_of_the_cache_only_where_it_is_right(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    path = write_model(tmp_path / "model.gguf", "gemma3", n_layers=6, sliding_window=64)
+    await load(engine, path, n_ctx=1024)
+    whole = await ask(engine, Prompt(raw=LONG + "and so on"), SHORT)
+    shorter = await ask(engine, Prompt(raw=LONG[:200] + "other"), SHORT)
+    assert shorter.prompted.n_reused > 0
+    await load(engine, path, n_ctx=1024)
+    assert (await ask(engine, Prompt(raw=LONG[:200] + "other"), SHORT)).ids == shorter.ids
+    assert (await ask(engine, Prompt(raw=LONG + "and so on"), SHORT)).ids == whole.ids
 
 
 async def test_a_token_that_the_reply_ended_with_is_not_lost_from_the_cache(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,10 @@ from chatterm.engine import wire
 from chatterm.engine.base import Prompt, PromptTurn
 from chatterm.engine.worker import identity, layout, memory
 from chatterm.engine.worker.compose import _first_kept
-from chatterm.engine.worker.context import Slices, StopFlag
+from chatterm.engine.worker.context import Context, Slices, StopFlag
 from chatterm.engine.worker.memory import ContextCost
 from chatterm.engine.worker.threads import Tuner, _container_cores
+from chatterm.engine.worker.window import WindowMaker
 from chatterm.events import Token
 from chatterm.settings import LoadOptions, Sampling
 
@@ -230,3 +232,66 @@ def test_the_quick_hash_sees_both_ends_and_the_size(tmp_path: Path) -> None:
         path.write_bytes(content)
         seen.add(identity.file_hash(path))
     assert len(seen) == 4
+
+
+@pytest.mark.parametrize(("n_parameters", "size"), [(10**6, 512), (600_000_000, 64), (8 * 10**9, 64)])
+def test_slices_are_whole_tiles(n_parameters: int, size: int) -> None:
+    assert Slices(512, n_parameters, can_abort=True).size == size
+    assert Slices(7, n_parameters, can_abort=True).size == 7
+
+
+class SlidingCache:
+    """llama.cpp's memory of a model whose window has left only the last cells."""
+
+    ggml_abort_callback = StopFlag  # never called
+
+    def __init__(self, oldest: int) -> None:
+        self.oldest = oldest
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*arguments: object) -> Any:
+            self.calls.append(name.removeprefix("llama_memory_"))
+            return {"llama_n_ctx": 4096, "llama_memory_seq_pos_min": self.oldest}.get(name, True)
+
+        return call
+
+    def llama_batch_init(self, n: int, *_: int) -> Any:
+        return SimpleNamespace(n_seq_id=[0] * n, seq_id=[[0] for _ in range(n)])
+
+
+@pytest.mark.parametrize(("oldest", "n_kept"), [(0, 500), (430, 500), (437, 0), (900, 0)])
+def test_a_window_that_has_moved_on_is_read_again(oldest: int, n_kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StopFlag, "watch", lambda *_: None)
+    cache = SlidingCache(oldest)
+    context = Context(cache, None, StopFlag(), 8, n_swa=64)
+    context.tokens = list(range(1000))
+    assert context.reuse([*range(500), -1, -2]) == n_kept
+    assert context.tokens == list(range(n_kept))
+    assert ("seq_rm" in cache.calls) == bool(n_kept)
+    assert ("clear" in cache.calls) == (not n_kept)
+
+
+@pytest.mark.parametrize(
+    ("asked", "free", "mapped", "expected"),
+    [
+        (0, 100e6, 0, 8192),
+        (0, 50e6, 0, 4864),
+        (0, 50e6, 45e6, 2048),
+        (0, 12e6, 0, 768),
+        (0, 4e6, 0, None),
+        (4096, 50e6, 0, 4096),
+        (4096, 50e6, 30e6, 4096),
+        (8192, 50e6, 0, None),
+    ],
+)
+def test_a_window_is_as_large_as_memory_allows(asked: int, free: float, mapped: float, expected: int | None) -> None:
+    notes: list[str] = []
+    maker = WindowMaker(None, None, LoadOptions(n_ctx=asked), StopFlag(), notes)  # type: ignore[arg-type]
+    maker._cost = lambda: ContextCost(2e6, 9_800)  # type: ignore[method-assign]
+    if expected is None:
+        with pytest.raises(errors.OutOfMemory, match=r"needs .* are free"):
+            maker._affordable(asked or 8192, free, mapped)
+        return
+    assert maker._affordable(asked or 8192, free, mapped) == expected
+    assert bool(notes) == (expected * 9_800 + 2e6 > free - mapped)

@@ -18,8 +18,10 @@ _SEQUENCE = 0
 _ABORTED = 2
 _SLICE_SECONDS = 0.1
 """How long a slice may take where llama.cpp cannot be interrupted inside it."""
-_SLICE_WORK = 3.2e10
+_SLICE_WORK = 6.4e10
 """Parameters times tokens of a slice where it can: about a second of a slow machine, as a step of progress."""
+_TILE = 64
+"""Slices of fewer tokens are read at two thirds of the speed on a processor."""
 _SMALLEST_SLICE = 16
 
 
@@ -167,8 +169,8 @@ class Slices:
     def __init__(self, n_batch: int, n_parameters: int, can_abort: bool) -> None:
         self._n_batch = n_batch
         self._can_abort = can_abort
-        wanted = int(_SLICE_WORK / max(n_parameters, 1)) if can_abort else 4 * _SMALLEST_SLICE
-        self.size = self._bounded(wanted)
+        n_tiles = int(_SLICE_WORK / max(n_parameters, 1) / _TILE) if can_abort else 1
+        self.size = self._bounded(max(1, n_tiles) * _TILE)
 
     def took(self, n_tokens: int, seconds: float) -> None:
         """Learn how long a slice took."""

@@ -127,7 +127,7 @@ class _Load:
         """Join the context window and what steers it to the model; tells whether flash attention is on."""
         llama = self.library.llama
         maker = WindowMaker(self.library, model.pointer, self.options, self.flag, self.notes)
-        pointer, has_flash = maker.make(model.n_ctx_train, self._budget())
+        pointer, has_flash = maker.make(model.n_ctx_train, *self._budget())
         n_swa = int(llama.llama_model_n_swa(model.pointer))
         model.context = Context(llama, pointer, self.flag, int(llama.llama_n_batch(pointer)), n_swa)
         model.slices = Slices(model.context.n_batch, model.n_parameters, can_abort=not self.gpus)
@@ -192,11 +192,11 @@ class _Load:
 
         return progress
 
-    def _budget(self) -> float:
-        """Memory that a context window may take."""
+    def _budget(self) -> tuple[float, float]:
+        """Memory that a context window may take, and how much of that the mapped weights are in."""
         if self.n_gpu_layers:
-            return 0.95 * sum(gpu.free_bytes for gpu in self.library.gpus())
-        return free_bytes() - self.mapped_bytes
+            return 0.95 * sum(gpu.free_bytes for gpu in self.library.gpus()), 0.0
+        return free_bytes(), self.mapped_bytes
 
     def _model_failure(self) -> EngineError:
         """Why the model could not be loaded."""

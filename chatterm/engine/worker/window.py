@@ -19,6 +19,8 @@ from chatterm.errors import EngineError, LoadCancelled, ModelUnreadable, OutOfMe
 from chatterm.settings import AUTOMATIC_CTX, CacheType, LoadOptions
 
 _SMALLEST_CTX = 512
+_MODEST_CTX = 2048
+"""What is taken even when weights must be read from the disk again for it."""
 _PROBES = 512, 1024
 """Sizes of the two context windows from which the cost of any other is told, tokens."""
 _MAX_UBATCH = 512
@@ -52,11 +54,15 @@ class WindowMaker:
         self._flag = flag
         self._notes = notes
 
-    def make(self, n_ctx_train: int, budget_bytes: float) -> tuple[Any, bool]:
+    def make(self, n_ctx_train: int, free_bytes: float, mapped_bytes: float) -> tuple[Any, bool]:
         """A llama.cpp context, and whether it uses flash attention.
 
+        Args:
+            free_bytes: Memory that it may take at most.
+            mapped_bytes: How much of that holds weights which can be read from the file again, slowly.
+
         Raises:
-            OutOfMemory: what was asked does not fit into the budget, or not even a small window does.
+            OutOfMemory: what was asked does not fit, or not even a small window does.
             ModelUnreadable: llama.cpp refuses it for another reason.
             LoadCancelled: the flag was set.
         """
@@ -68,25 +74,28 @@ class WindowMaker:
                 " it may lose the thread beyond them."
             )
         self._give_up_quantized_values()
-        n_ctx = self._affordable(wanted, budget_bytes)
+        n_ctx = self._affordable(wanted, free_bytes, mapped_bytes)
         if n_ctx < wanted:
             self._notes.append(f"The context window is {n_ctx:,} tokens: no more fit into the memory that is free.")
         pointer = self._make(n_ctx)
         has_flash = not re.search(r"Flash Attention not supported|flash_attn\s+= disabled", self._library.log.text)
         return pointer, has_flash
 
-    def _affordable(self, wanted: int, budget_bytes: float) -> int:
+    def _affordable(self, wanted: int, free_bytes: float, mapped_bytes: float) -> int:
         """The size of the context window: what was asked, or what fits."""
-        cost = self._cost()
-        if cost.bytes_for(wanted) <= budget_bytes:
+        cost, asked = self._cost(), self._options.n_ctx
+        if cost.bytes_for(wanted) <= free_bytes - mapped_bytes:
             return wanted
-        largest = cost.largest(budget_bytes) // 256 * 256
-        if not self._options.n_ctx and largest >= _SMALLEST_CTX:
-            return largest
+        largest = cost.largest(free_bytes) // 256 * 256
+        size = wanted if asked else max(cost.largest(free_bytes - mapped_bytes) // 256 * 256, min(_MODEST_CTX, largest))
+        if _SMALLEST_CTX <= size <= largest:
+            if cost.bytes_for(size) > free_bytes - mapped_bytes:
+                self._notes.append("Memory is tight: parts of the model are read from the disk again, which is slow.")
+            return size
         advice = f"Up to {largest:,} tokens fit." if largest >= _SMALLEST_CTX else "Or try a smaller model."
         raise OutOfMemory(
             f"A context window of {wanted:,} tokens needs {in_words(cost.bytes_for(wanted))},"
-            f" {in_words(max(0.0, budget_bytes))} are free.",
+            f" {in_words(max(0.0, free_bytes))} are free.",
             f"Try a smaller context window. {advice}",
         )
 
