@@ -52,8 +52,7 @@ class Owner:
 
     def is_alive(self, name: str) -> bool:
         """Whether the owner of that name, this one or another, still has its store open."""
-        path = _lock_file(self.database, name)
-        return name == self.name or (path.exists() and not _is_free(path, fcntl.LOCK_SH))
+        return name == self.name or not _is_free(_lock_file(self.database, name), fcntl.LOCK_SH)
 
     def sweep(self) -> None:
         """Remove the lock files of owners that are dead."""

@@ -119,6 +119,18 @@ async def test_a_seed_drawn_at_random_is_recorded_too(store: Store) -> None:
     assert (await stored(chat))[-1].record.seed == 7  # the one that the engine said it took
 
 
+async def test_a_model_that_comes_in_again_for_the_reply_is_recorded(store: Store) -> None:
+    class Waking(ScriptedEngine):
+        async def reply(self, prompt, sampling):
+            self.model = MODEL
+            async for event in super().reply(prompt, sampling):
+                yield event
+
+    await all_of(Chat(store, Waking(), SETTINGS).reply("?"))
+    record = (await store.turns(1))[-1].record
+    assert (record.model_name, record.model_hash, record.n_ctx) == ("Tiny", "sha256:1234", 4096)
+
+
 async def test_question_and_empty_reply_are_stored_before_the_engine_starts(store: Store) -> None:
     class Looking(ScriptedEngine):
         async def reply(self, prompt, sampling):
@@ -524,6 +536,18 @@ async def test_another_conversation_can_be_opened_while_a_reply_is_written(store
     assert settled.turn.text == "One two three"
     assert [turn.text for turn in chat.turns] == ["Elsewhere?", "Elsewhere."]
     assert (await store.turns(here.id))[-1] == settled.turn
+
+
+async def test_turns_left_out_elsewhere_do_not_dim_the_open_conversation(store: Store) -> None:
+    chat = chat_with(store, Line("One.", trimmed=(1, 2)))
+    async with aclosing(chat.reply("Here?")) as events:
+        await anext(events)
+        here = chat.conversation
+        chat.new()
+        await all_of(events)
+    assert chat.unseen == frozenset()
+    await chat.open(here.id)
+    assert chat.unseen == {1, 2}
 
 
 async def test_deleting_the_open_conversation_opens_a_new_one_and_can_be_taken_back(store: Store) -> None:

@@ -118,6 +118,25 @@ async def test_a_conversation_that_is_locked_in_the_middle_is_saved_at_its_end(s
     assert renumbered == {ids["user"]: chat.turns[2].id, ids["assistant"]: chat.turns[3].id}
 
 
+async def test_a_reply_whose_end_cannot_be_saved_is_saved_later(store: Store, path: Path) -> None:
+    chat = chat_with(store, "One two three")
+    other = sqlite3.connect(path, isolation_level=None)
+
+    async def locked_on_the_way() -> AsyncIterator[ChatEvent]:
+        async for event in chat.reply("?"):
+            if isinstance(event, Token) and event.text == "One":
+                other.execute("BEGIN IMMEDIATE")
+            yield event
+
+    await said_in_vain(locked_on_the_way(), StoreLocked)
+    assert chat.turns[-1].text == "One two three"
+    assert (await stored(chat))[-1].text in ("", "One")
+    other.close()
+    await chat.save()
+    assert await stored(chat) == chat.turns
+    assert chat.turns[-1].state is TurnState.FINISHED
+
+
 async def test_a_lock_that_ends_while_the_reply_comes_is_no_error(store: Store, path: Path) -> None:
     chat = chat_with(store, "One two three")
     renumbered, settled = [], None

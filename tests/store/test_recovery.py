@@ -6,8 +6,10 @@ import asyncio
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,10 @@ async def test_a_killed_process_loses_nothing_that_was_saved(path: Path, seed: i
     assert sum(turn.state is TurnState.INTERRUPTED for turn in turns.values()) <= 1
     await store.close()
     assert list(path.parent.iterdir()) == [path]  # also the lock of the dead is gone
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute("SELECT count(*) FROM turns WHERE owner IS NOT NULL OR state = 'writing'").fetchone() == (
+            0,
+        )
 
 
 async def test_a_reply_of_a_living_process_is_left_alone(path: Path) -> None:

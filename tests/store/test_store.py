@@ -280,12 +280,14 @@ async def test_what_is_not_there_is_said_to_be_gone(store: Store) -> None:
 
 
 async def test_a_cancelled_caller_does_not_take_its_write_back(store: Store) -> None:
+    long = asyncio.create_task(store.start("long\n" * 1_000_000))  # keeps the thread busy, so that the next one waits
     task = asyncio.create_task(store.start("Kept all the same"))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert [c.title for c in await store.conversations()] == ["Kept all the same"]
+    await long
+    assert [c.title for c in await store.conversations()] == ["Kept all the same", "long"]
 
 
 async def test_a_question_has_its_role_and_no_record(store: Store) -> None:

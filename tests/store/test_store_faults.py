@@ -114,6 +114,7 @@ async def test_a_read_only_disk_leaves_what_a_crash_left_in_the_log_to_be_read(
 ) -> None:
     with mounted(tmp_path / "disk", 2000) as disk:
         path = disk.folder / "conversations.db"
+        await (await Store.open(path)).close()
         crashed_while_open(path)
         if not index_is_left:
             path.with_name("conversations.db-shm").unlink()
