@@ -111,7 +111,7 @@ class Library:
                     )
         raise ModelNotFound(f"There is no model “{names.printable(name)}” here.", _how_to_get_one(models))
 
-    async def pull(self, repo: str, file: str = "", revision: str = "main") -> AsyncIterator[PullEvent]:
+    async def pull(self, repo: str, file: str = "", revision: str = "") -> AsyncIterator[PullEvent]:
         """Fetch a model, as events; in a thread, so that nothing else waits. `hub.download.pull` tells the rest.
 
         Closing the iterator stops it; what arrived is kept.

@@ -48,7 +48,7 @@ def list_models(json: Annotated[bool, typer.Option("--json", help="Print one JSO
 def pull_model(
     repo: Annotated[str, typer.Argument(help="OWNER/NAME on the Hugging Face Hub, or OWNER/NAME:QUANTIZATION.")],
     file: Annotated[str, typer.Argument(help="Which file, or its quantization; left out takes the obvious one.")] = "",
-    revision: Annotated[str, typer.Option("--revision", help="A branch, tag or commit.")] = "main",
+    revision: Annotated[str, typer.Option("--revision", help="A branch, tag or commit; else main.")] = "",
 ) -> None:
     """Fetch a model from the Hugging Face Hub, and print where it lies."""
     from chatterm.cli.progress import shown

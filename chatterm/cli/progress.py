@@ -43,15 +43,18 @@ class _Lines:
 
     def __init__(self) -> None:
         self.tenth = 0
+        self.said = ""
 
     def show(self, event: PullEvent) -> None:
+        text = _told(event)
         match event:
             case Downloading():
                 tenth = event.n_done * 10 // event.n_total
                 if tenth > self.tenth:
                     self.tenth = tenth
                     say(f"{line(event.file)}: {tenth * 10} %, {_numbers(event)}")
-            case _ if text := _told(event):
+            case _ if text and text != self.said:  # once, however long it lasts
+                self.said = text
                 say(text)
 
 
@@ -64,14 +67,17 @@ class _Bar:
         assert isinstance(progress, Progress)
         self.progress = progress
         self.task = progress.add_task("Asking the Hub", total=None, numbers="")
+        self.said = ""
 
     def show(self, event: PullEvent) -> None:
+        text = _told(event)
         match event:
             case Downloading():
                 self._move(event.file, event.n_done, event.n_total, _numbers(event))
             case Verifying():
                 self._move(f"Checking {event.file}", event.n_done, event.n_total, "what was kept")
-            case _ if text := _told(event):
+            case _ if text and text != self.said:
+                self.said = text
                 self.progress.console.print(text, markup=False, highlight=False)
 
     def _move(self, what: str, n_done: int, n_total: int, numbers: str) -> None:

@@ -74,7 +74,9 @@ class Hub:
         if not _COMMIT.fullmatch(info.sha or ""):
             raise self.not_a_hub()
         files = [
-            RemoteFile(sibling.rfilename, sibling.size or 0, sibling.lfs.sha256 if sibling.lfs else "")
+            RemoteFile(sibling.rfilename, sibling.size or 0, sibling.lfs.sha256)
+            if sibling.lfs
+            else RemoteFile(sibling.rfilename, sibling.size or 0, git_hash=sibling.blob_id or "")
             for sibling in info.siblings or ()
             if names.is_model(sibling.rfilename)
         ]

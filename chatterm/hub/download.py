@@ -80,7 +80,7 @@ class Patience:
 def pull(
     repo: str,
     file: str = "",
-    revision: str = "main",
+    revision: str = "",
     *,
     cancel: threading.Event | None = None,
     patience: Patience | None = None,
@@ -88,10 +88,10 @@ def pull(
     """Fetch a model, as events; blocks between them. Closing the iterator stops it and keeps what arrived.
 
     Args:
-        repo: `owner/name`, `owner/name:QUANTIZATION`, or the address of a repository.
+        repo: `owner/name`, `owner/name:QUANTIZATION`, or the address of a repository or a file.
         file: A path in it, a file name or a quantization; empty takes the obvious one. A split
             model is fetched whole.
-        revision: A branch, tag or commit.
+        revision: A branch, tag or commit; empty takes the address's, or `main`.
         cancel: Stops it when set, at the next bytes or within the read time-out.
         patience: How failures are waited out.
 
@@ -120,8 +120,10 @@ class _Job(NamedTuple):
     url: str
     etag: str
     size_bytes: int
-    sha256: str
-    """What its bytes must hash to; empty where the Hub knows another hash only."""
+    hash: str
+    """What its bytes must hash to; empty where the Hub does not tell, as some mirrors do not."""
+    is_git: bool
+    """Whether that is Git's hash and not SHA-256."""
 
 
 class _Changed(Exception):
@@ -132,9 +134,10 @@ class _Pull:
     """One run of `pull`: what its steps share."""
 
     def __init__(self, repo: str, wanted: str, revision: str, cancel: threading.Event, patience: Patience) -> None:
-        self.repo, quantization = parse(repo)
-        self.wanted = wanted or quantization
-        self.revision = revision
+        wish = parse(repo)
+        self.repo = wish.repo
+        self.wanted = wanted or wish.file
+        self.revision = revision or wish.revision or "main"
         self.cancel = cancel
         self.patience = patience
         self.hub = Hub()
@@ -182,7 +185,8 @@ class _Pull:
             raise self.hub.not_a_hub()
         is_hash = re.fullmatch(r"[0-9a-f]{64}", etag)
         slot = cache.Slot(self.repo, commit, file.path, etag)
-        return _Job(slot, facts.url, facts.etag, size_bytes, etag if is_hash else file.sha256)
+        sha256 = file.sha256 or (etag if is_hash else "")
+        return _Job(slot, facts.url, etag, size_bytes, sha256 or file.git_hash, is_git=not sha256)
 
     def _fetch(self, job: _Job) -> Iterator[PullEvent]:
         """Have one file in its place, whoever brings it there."""
@@ -425,8 +429,7 @@ class _Partial:
         """
         slot = self.job.slot
         os.fsync(self._file.fileno())
-        expected = self.job.sha256 or (self.job.etag if len(self.job.etag) == 40 else "")
-        if expected and self._digest.hexdigest() != expected:
+        if self.job.hash and self._digest.hexdigest() != self.job.hash:
             slot.partial.replace(slot.damaged)
             raise HashMismatch(
                 f"What arrived is not {names.printable(slot.file)} as the Hub announced it: its hash differs.",
@@ -438,9 +441,9 @@ class _Partial:
 
     def _new_digest(self) -> hashlib._Hash:
         """The hash by which the Hub names the file: SHA-256 for large ones, Git's for small ones."""
-        if self.job.sha256:
-            return hashlib.sha256()
-        return hashlib.sha1(b"blob %d\0" % self.job.size_bytes, usedforsecurity=False)
+        if self.job.is_git:
+            return hashlib.sha1(b"blob %d\0" % self.job.size_bytes, usedforsecurity=False)
+        return hashlib.sha256()
 
 
 class _Meter:

@@ -6,6 +6,8 @@ Pure data and choosing; who asks the Hub is `client`.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
+from urllib.parse import unquote
 
 import msgspec
 
@@ -16,7 +18,8 @@ PREFERRED = "Q4_K_M"
 """What is taken when nothing is said: for most machines the best quality for its size."""
 
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-_ADDRESS = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/", re.IGNORECASE)
+_ADDRESS = re.compile(r"https?://[^/\s]+/|(?:huggingface\.co|hf\.co)/", re.IGNORECASE)
+_FILE = re.compile(r"([^/]+/[^/]+)/(?:blob|resolve)/([^/]+)/([^?#]+)(?:[?#].*)?")
 
 
 class RemoteFile(msgspec.Struct, frozen=True):
@@ -27,6 +30,8 @@ class RemoteFile(msgspec.Struct, frozen=True):
     size_bytes: int
     sha256: str = ""
     """Of its bytes, as the Hub announces it; empty where it does not."""
+    git_hash: str = ""
+    """What Git calls its bytes, for a file that lies in the repository itself; else empty."""
 
 
 class Repository(msgspec.Struct, frozen=True):
@@ -42,22 +47,36 @@ class Repository(msgspec.Struct, frozen=True):
     """The model files, by path; no pictures' projectors, no other formats."""
 
 
-def parse(text: str) -> tuple[str, str]:
-    """Repository and quantization from what people paste: a name, `name:Q5_K_M`, an address.
+class Wish(NamedTuple):
+    """What somebody asked for by one name."""
 
-    Example: "https://huggingface.co/o/n" -> ("o/n", "");  "o/n:Q8_0" -> ("o/n", "Q8_0")
+    repo: str
+    file: str = ""
+    """A path or a quantization; empty where none was named."""
+    revision: str = ""
+
+
+def parse(text: str) -> Wish:
+    """What is meant by what people paste: a name, `name:Q5_K_M`, the address of a page or of a file.
+
+    Example: "o/n:Q8_0" -> ("o/n", "Q8_0", "")
+    Example: "https://huggingface.co/o/n/blob/main/m.gguf" -> ("o/n", "m.gguf", "main")
 
     Raises:
         RepoNotFound: this names no repository.
     """
-    name, _, quantization = _ADDRESS.sub("", text.strip(), count=1).partition(":")
-    name = "/".join(name.strip("/").split("/")[:2])
+    place = _ADDRESS.sub("", text.strip(), count=1)
+    if found := _FILE.fullmatch(place):
+        name, revision, file = found[1], unquote(found[2]), unquote(found[3])
+    else:
+        name, _, file = place.partition(":")
+        name, revision = "/".join(name.strip("/").split("/")[:2]), ""
     if not _REPO.fullmatch(name) or "--" in name or ".." in name:
         raise RepoNotFound(
             f"“{names.printable(text)}” is not the name of a repository.",
             "Write it as OWNER/NAME, as the address on the Hub has it.",
         )
-    return name, quantization
+    return Wish(name, file, revision)
 
 
 def choose(repository: Repository, wanted: str = "") -> tuple[RemoteFile, ...]:

@@ -44,7 +44,7 @@ print(event.path, event.n_fetched)
 """
 
 
-def pulled(patience: Patience, repo: str = REPO, file: str = "", revision: str = "main") -> list[PullEvent]:
+def pulled(patience: Patience, repo: str = REPO, file: str = "", revision: str = "") -> list[PullEvent]:
     return list(download.pull(repo, file, revision, patience=patience))
 
 
@@ -398,9 +398,26 @@ def test_what_is_no_name_of_a_repository(hub: FakeHub, patience: Patience, repo:
     assert all(".." not in seen.path for seen in hub.seen)
 
 
-@pytest.mark.parametrize("repo", ["https://huggingface.co/lab/Tiny-GGUF/tree/main", "hf.co/lab/Tiny-GGUF:Q4_K_M"])
+@pytest.mark.parametrize(
+    "repo",
+    [
+        "https://huggingface.co/lab/Tiny-GGUF/tree/main",
+        "hf.co/lab/Tiny-GGUF:Q4_K_M",
+        "lab/Tiny-GGUF/",
+        "https://mirror.example:8443/lab/Tiny-GGUF/blob/main/Tiny-Q4_K_M.gguf",
+        "https://huggingface.co/lab/Tiny-GGUF/resolve/main/Tiny-Q4%5FK_M.gguf?download=true",
+    ],
+)
 def test_a_repository_can_be_pasted(hub: FakeHub, patience: Patience, repo: str) -> None:
+    hub.add(REPO, "Tiny-Q8_0.gguf", b"another")
     assert bytes_of(pulled(patience, repo)) == hub.repos[REPO].files[FILE]
+
+
+def test_the_address_of_a_file_means_that_file(hub: FakeHub, patience: Patience) -> None:
+    hub.add(REPO, "Tiny-Q8_0.gguf", b"another")
+    address = f"https://huggingface.co/{REPO}/resolve/{hub.repos[REPO].commits[-1]}/Tiny-Q8_0.gguf"
+
+    assert bytes_of(pulled(patience, address)) == b"another"
 
 
 def test_an_unknown_revision(hub: FakeHub, patience: Patience) -> None:
