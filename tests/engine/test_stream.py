@@ -120,6 +120,20 @@ def test_the_channels_of_gpt_oss_are_told_apart() -> None:
     assert stream(*thought[:3], b"cut off") == ("", "cut off")
 
 
+def test_the_messages_of_solar_are_told_apart() -> None:
+    thought = [b"<|think|>", b"hm", b"<|end|>"]
+    answer = [b"<|begin|>", b"assistant", b"<|content|>", b"Hi"]
+    assert stream(*thought, *answer) == ("Hi", "hm")
+    assert stream(b"<|begin|>", b"assistant", *thought, *answer) == ("Hi", "hm")
+
+
+def test_words_that_the_prompt_opened_a_thought_with_need_their_counterpart() -> None:
+    apriel = Span("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]")
+    pieces = cut("hm [BEGIN]\n[BEGIN FINAL RESPONSE]\nHi", random.Random(5))
+    assert stream(*pieces, starts_in_reasoning=True, opened=apriel) == ("Hi", "hm [BEGIN]\n")
+    assert stream(b"Here are my reasoning steps:\n1") == ("Here are my reasoning steps:\n1", "")
+
+
 def test_a_header_that_never_ends_is_shown() -> None:
     answer, _ = stream(b"<|channel|>", *[b"word "] * 100)
     assert answer == "word " * 100

@@ -232,6 +232,15 @@ def test_a_reply_that_was_cut_in_its_thought_goes_on_thinking() -> None:
     assert not done.starts_in_reasoning
 
 
+def test_an_answer_that_goes_on_does_not_become_a_thought() -> None:
+    source = "{{ messages[0].content }}|<think>\n{% if not add_generation_prompt %}{{ messages[1].content }}{% endif %}"
+    assert render(source, user("hi")).starts_in_reasoning
+    rendered = render(source, user("hi"), assistant("Yes <b"), continues=True)
+    assert rendered.text == "hi|<think>\n</think>\n\nYes <b"
+    assert not rendered.starts_in_reasoning
+    assert render(source, user("hi"), assistant(""), continues=True).starts_in_reasoning
+
+
 def test_thoughts_in_old_replies_reach_the_template_as_tags() -> None:
     rendered = render(QWEN3, user("hi"), assistant("<think>\nhm\n</think>\n\nYes <i>"), user("so"))
     assert "<|im_start|>assistant\nYes <i><|im_end|>" in rendered.text

@@ -36,20 +36,22 @@ SPANS = (
     Span("[THINK]", "[/THINK]"),
     Span("<seed:think>", "</seed:think>"),
     Span("<mm:think>", "</mm:think>"),
+    Span("<think:opensource>", "</think:opensource>"),
     Span("<|START_THINKING|>", "<|END_THINKING|>"),
     Span("<|inner_prefix|>", "<|inner_suffix|>"),
     Span("<|channel>thought", "<channel|>"),
     Span("<|think|>", "<|end|>"),
     Span("\u25c1think\u25b7", "\u25c1/think\u25b7"),
 )
-"""Of Qwen, DeepSeek, GLM and many others; Mistral; Seed; MiniMax; Command; Apertus; Gemma 4; Solar; Kimi."""
+"""Of Qwen, DeepSeek, GLM and many others; Mistral; Seed; MiniMax; Hunyuan; Command; Apertus; Gemma 4; Solar; Kimi."""
 
-_HEADER_STARTS = ("<|start|>", "<|channel|>")
-_HEADER_END = "<|message|>"
+_HEADER_STARTS = ("<|start|>", "<|channel|>", "<|begin|>")
+_HEADER_ENDS = ("<|message|>", "<|content|>")
 _MESSAGE_END = "<|end|>"
-"""gpt-oss's messages: <|start|>assistant<|channel|>analysis<|message|>the thought<|end|>."""
+"""gpt-oss's messages: <|start|>assistant<|channel|>analysis<|message|>the thought<|end|>.
+Solar's: <|begin|>assistant<|content|>the answer<|end|>."""
 
-_TOKENS_ONLY = frozenset({*_HEADER_STARTS, _HEADER_END, _MESSAGE_END})
+_TOKENS_ONLY = frozenset({*_HEADER_STARTS, *_HEADER_ENDS, _MESSAGE_END})
 """Marks that count as tokens of their own alone, never when they are spelled."""
 
 MARKS = frozenset({text for span in SPANS for text in (span.opens, span.closes)} | _TOKENS_ONLY | {"<|channel>"})
@@ -132,7 +134,7 @@ class _State(Enum):
     ANSWER = auto()
     REASONING = auto()
     HEADER = auto()
-    """Between two of gpt-oss's control tokens, where the channel is named."""
+    """Between two control tokens, where gpt-oss and Solar name speaker and channel."""
 
 
 class _Tags:
@@ -140,13 +142,13 @@ class _Tags:
 
     def __init__(self, spans: Sequence[Span], opened: Sequence[Span]) -> None:
         self._closing = {span.opens: span.closes for span in spans}
-        self._marks = {text for span in spans for text in (span.opens, span.closes)} | (
-            _TOKENS_ONLY if spans else set()
-        )
+        self._closers = {span.closes for span in opened}
+        self._marks = {text for span in spans for text in (span.opens, span.closes)} | self._closers
+        if spans:
+            self._marks |= _TOKENS_ONLY
         self._pattern = re.compile("|".join(map(re.escape, self._marks)) or "(?!)")
         self._first_letters = "".join({mark[0] for mark in self._marks})
         self._longest = max(map(len, self._marks), default=0)
-        self._closers = {span.closes for span in opened}
         self._state = _State.REASONING if opened else _State.ANSWER
         self._held = ""
         self._tokens: list[int] = []
@@ -205,7 +207,7 @@ class _Tags:
     def _counts(self, mark: str, start: int) -> bool:
         """Whether a mark is meant as one at its place."""
         if start in self._tokens:
-            return self._state is not _State.HEADER or mark == _HEADER_END
+            return self._state is not _State.HEADER or mark in _HEADER_ENDS or mark in self._closing
         if self._state is _State.HEADER or mark in _TOKENS_ONLY:
             return False
         if mark in self._closers:
@@ -249,7 +251,7 @@ class _Tags:
             self._state, self._closers = _State.REASONING, {self._closing[mark]}
         elif mark in _HEADER_STARTS:
             self._state, self._closers = _State.HEADER, set()
-        elif mark == _HEADER_END:
+        elif mark in _HEADER_ENDS:
             self._state = _State.REASONING if self._closers else _State.ANSWER
         else:
             self._state = _State.ANSWER

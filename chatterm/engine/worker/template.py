@@ -30,6 +30,10 @@ _CUT = "\ufdd1"
 """Put behind a reply that shall be continued."""
 
 
+_PROMPT_SPANS = (*SPANS, Span("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"))
+"""Tags with which prompts open a thought; Apriel's are plain words, which only count there."""
+
+
 class Part(msgspec.Struct, frozen=True):
     """A piece of a prompt."""
 
@@ -155,7 +159,9 @@ class ChatTemplate:
                 break
             else:
                 notes = (note.format(reason=reason or "it leaves it out"),) if note else ()
-                opened = _open_thought(turns[-1].text) if continues else _thought_at_end(text)
+                if continues:
+                    text = _with_thought_closed(text, attempt[-1].text)
+                opened = _thought_at_end(text) or (_open_thought(turns[-1].text) if continues else None)
                 return Rendered(tuple(_parts(text)), "model", notes, opened)
         problem = f"The model's chat template failed ({reason}), so ChatML is used instead."
         return self._chatml(marked, continues, "ChatML, since the model's template failed", problem)
@@ -298,7 +304,15 @@ def _parts(text: str) -> Iterator[Part]:
 def _thought_at_end(text: str) -> Span | None:
     """The tags of a thought that a prompt has just opened."""
     end = text.rstrip()
-    return next((span for span in SPANS if end.endswith(span.opens) and not end.endswith(_MARK + span.opens)), None)
+    opened = (span for span in _PROMPT_SPANS if end.endswith(span.opens) and not end.endswith(_MARK + span.opens))
+    return next(opened, None)
+
+
+def _with_thought_closed(text: str, reply: str) -> str:
+    """A prompt that ends with a reply, in which some templates open a thought before it: the reply is none."""
+    before = text.removesuffix(reply)
+    span = _thought_at_end(before)
+    return f"{before}{span.closes}\n\n{reply}" if span and reply and text.endswith(reply) else text
 
 
 def _first_thought(reply: str) -> Span | None:
