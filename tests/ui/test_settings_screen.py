@@ -391,6 +391,16 @@ async def test_model_is_picked_from_a_list_that_is_made_in_a_thread():
     assert not any(threads)
 
 
+async def test_model_that_answers_without_having_been_chosen_is_named():
+    app = Bare(page="Model", model=ModelInfo(path="/models/one-Q4_K_M.gguf", name="One"))
+    async with app.run_test() as pilot:
+        await ready(pilot, "chat-model")
+        assert "One, which was found" in str(app.row("chat-model").control.render())
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: app.given)
+    assert app.given == [None]
+
+
 async def test_brackets_in_what_the_user_wrote_are_shown_as_they_are():
     settings = Settings().merged(
         {"chat": {"system_prompt": "[/b] [red]x", "model": "/m/[b].gguf"}, "sampling": {"stop": ["[/INST]"]}}

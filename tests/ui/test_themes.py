@@ -170,6 +170,14 @@ def test_missing_file_raises_ours(tmp_path: Path):
         themes.read_theme(tmp_path / "nothing.toml")
 
 
+def test_example_in_the_manual_is_a_theme():
+    manual = Path(__file__).resolve().parents[2] / "docs" / "themes.md"
+    user_theme(manual.read_text(encoding="utf-8").split("```")[1].removeprefix("toml\n"))
+    loaded, errors = themes.load_themes()
+    assert not errors
+    assert "dusk" in {theme.name for theme in loaded}
+
+
 def test_watch_tells_each_save_once():
     watch = themes.ThemeWatch()
     assert not watch.changed()

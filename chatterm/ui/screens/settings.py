@@ -130,7 +130,7 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
         layers = f"{model.n_gpu_layers} of {model.n_layers} layers on a GPU" if model.n_gpu_layers else "no GPU"
         return (
             f"\nNow: a window of {model.n_ctx:,} tokens (the model is trained for {model.n_ctx_train:,}), "
-            f"{model.n_threads} threads, {layers}."
+            f"{model.n_threads} {'thread' if model.n_threads == 1 else 'threads'}, {layers}."
         )
 
     def scope_choice(self) -> Static | Choice:
@@ -195,7 +195,8 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
     @work(exclusive=True, group="pick")
     async def pick_model(self, button: Control) -> None:
         """Ask which model shall answer."""
-        path: Path | None = await self.app.push_screen_wait(ModelPicker(self.models, button.value))
+        current = button.value or (self.model.path if self.model else "")
+        path: Path | None = await self.app.push_screen_wait(ModelPicker(self.models, current))
         if path is not None and isinstance(button, ModelButton):
             button.name_shown = ""
             button.choose(str(path))

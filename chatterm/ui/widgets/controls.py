@@ -40,7 +40,7 @@ def control_for(field: Field, value: Any, model: ModelInfo | None, themes: Mappi
     """
     match field.name, field.kind:
         case "model", _:
-            return ModelButton(value)
+            return ModelButton(value, model.name if model else "")
         case "theme", _:
             return Choice(_theme_options(themes, value), value, is_list=True)
         case "enable_thinking", _:

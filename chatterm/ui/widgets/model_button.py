@@ -27,13 +27,21 @@ class ModelButton(Control):
     class Pressed(Control.Changed):
         """The user wants to choose."""
 
-    def __init__(self, value: Any, id: str | None = None) -> None:
+    def __init__(self, value: Any, loaded: str = "", id: str | None = None) -> None:
+        """A model file.
+
+        Args:
+            value: Its path; empty while none is chosen.
+            loaded: The name of the model that answers meanwhile.
+        """
         super().__init__(value, id)
+        self.loaded = loaded
 
     def render(self) -> Content:
         """Name, and what to press."""
         style = "bold reverse" if self.has_focus else "bold"
-        name = self.name_shown or PurePath(self.value).stem or "none is chosen"
+        none = f"{self.loaded}, which was found" if self.loaded else "none is chosen"
+        name = (self.name_shown or PurePath(self.value).stem) if self.value else none
         return Content.assemble((f" {name} ", style), ("   choose another ›", "$text-primary"))
 
     def watch_name_shown(self) -> None:
