@@ -8,16 +8,18 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from support import tiny_models
 from support.engines import GREEDY, ask, first, load, loaded, resident_bytes, user
 from support.tiny_models import ARCHITECTURES, write_chain, write_model
 
 from chatterm.engine.base import Prompt
 from chatterm.engine.local import LocalEngine
-from chatterm.errors import ModelNotFound
-from chatterm.events import Finished, FinishReason, Loaded, Loading, LoadStage, Prefilling, Prompted, Token
+from chatterm.errors import ModelNotFound, ModelUnreadable
+from chatterm.events import Finished, FinishReason, Loaded, Loading, LoadStage, Prefilling, Prompted, Token, Tuned
 from chatterm.settings import LoadOptions, Sampling
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -221,3 +223,35 @@ async def test_the_last_load_is_remembered(own_engine: LocalEngine, rambler: Pat
     options = LoadOptions(n_ctx=256, n_threads=1)
     await first(own_engine.load(rambler, options), lambda event: isinstance(event, Loaded))
     assert own_engine.last_load == (rambler, options)
+
+
+async def test_a_model_in_parts_is_loaded_by_the_links_of_the_hub_cache(
+    engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny_models.gguf, "GGUFWriter", partial(tiny_models.gguf.GGUFWriter, split_max_tensors=8))
+    write_model(tmp_path / "big.gguf", name="big")
+    monkeypatch.undo()
+    parts = sorted(tmp_path.glob("big-*.gguf"))
+    assert len(parts) > 1
+    snapshot = tmp_path / "models--owner--big" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    for i, part in enumerate(parts):
+        part.rename(tmp_path / f"blob{i}")
+        (snapshot / part.name).symlink_to(tmp_path / f"blob{i}")
+    done = await loaded(engine, snapshot / parts[0].name)
+    assert done.model.size_bytes == sum((tmp_path / f"blob{i}").stat().st_size for i in range(len(parts)))
+    assert len((await ask(engine, "hello", Sampling(max_tokens=3))).ids) == 3
+    (snapshot / parts[-1].name).unlink()
+    with pytest.raises(ModelUnreadable):
+        await loaded(engine, snapshot / parts[0].name)
+
+
+async def test_threads_that_were_measured_are_told_and_kept(own_engine: LocalEngine, rambler: Path) -> None:
+    await load(own_engine, rambler, n_threads=0, n_ctx=2048)
+    reply = await ask(own_engine, "go on", Sampling(max_tokens=400))
+    assert own_engine.model is not None
+    for event in reply.of(Tuned):
+        assert event.tokens_per_second > 0
+    if tuned := reply.of(Tuned):
+        assert own_engine.model.n_threads == tuned[-1].n_threads
+    assert len(reply.ids) == 400
