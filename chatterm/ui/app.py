@@ -247,11 +247,10 @@ class ChatApp(App[None]):
 
     def use_theme(self, name: str) -> None:
         """Look like this; empty is as the terminal's background is."""
-        wanted = name or themes.automatic(self._is_dark)
-        if wanted in self.available_themes:
-            self.theme = wanted
-        else:
-            self._theme_errors.append(f"There is no theme “{wanted}”.")
+        if name and name not in self.available_themes:
+            self._theme_errors.append(f"There is no theme “{name}”.")
+            name = ""
+        self.theme = name or themes.automatic(self._is_dark)
 
     def _look_at_themes(self) -> None:
         """Take over a theme file that was saved."""

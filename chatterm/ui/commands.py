@@ -98,6 +98,8 @@ COMMANDS: tuple[Command, ...] = (
             when="can_reload", group="Model"),
     Command("settings", "f2,ctrl+o", "Settings", "Model, temperature, context, looks and all other settings",
             when="is_open", footer=True, group="chatterm", where="app"),
+    Command("retry", "", "Open conversations", "Try again to open the conversations, after a failure",
+            when="is_closed", group="chatterm", where="app"),
     Command("choose_theme", "", "Theme", "Change the colours", group="chatterm", where="app"),
     Command("help", "f1", "Help", "Show all keys", footer=True, group="chatterm", where="app"),
     Command("command_palette", "ctrl+p", "Palette", "Search for a command by its name",
@@ -161,6 +163,8 @@ def _taken_by(command: Command, keys: str, keymap: Mapping[str, str]) -> Command
     for other in COMMANDS:
         if other.id == command.id or (other.where == "sidebar") != (command.where == "sidebar"):
             continue
+        if other.key and other.key in command.key.split(","):
+            continue  # never possible at the same time, such as stop and focus_prompt
         if mine & {key.strip() for key in keymap.get(other.id, other.key).split(",") if key.strip()}:
             return other
     return None

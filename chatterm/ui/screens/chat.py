@@ -134,6 +134,7 @@ class ChatScreen(Screen[None]):
         self.state.chat = chat
         self.show_conversation()
         self.sidebar.reload()
+        self.go_on()
 
     async def save_draft(self) -> None:
         """Keep what is typed and what waits, for the next start."""
@@ -171,6 +172,11 @@ class ChatScreen(Screen[None]):
         else:
             self.prompt.take()
             self.answer(self.chat.reply(text))
+
+    def go_on(self) -> None:
+        """Send what waits, unless it waits for the user."""
+        if not self.queue.held:
+            self.send_next()
 
     def send_next(self) -> None:
         """Send the message that has waited longest."""
@@ -223,8 +229,7 @@ class ChatScreen(Screen[None]):
         self.refresh_state()
         self.count_siblings()
         self.sidebar.reload()
-        if not self.queue.held:
-            self.call_later(self.send_next)
+        self.call_later(self.go_on)
 
     async def finish(self) -> None:
         """chatterm is about to close: stop the reply, and keep what is typed."""
@@ -349,7 +354,7 @@ class ChatScreen(Screen[None]):
         self.state.loading_model = True
         self.banner.clear("model")
         self.refresh_state()
-        self.status.tell(model=path.stem, quantization="", activity="waiting", is_busy=True, is_wrong=False)
+        self.status.tell(model=path.stem, quantization="", activity="waiting", n_used=0, is_busy=True, is_wrong=False)
         try:
             async with self._engine_free, aclosing(self.chat.load(path)) as events:
                 async for event in events:
@@ -364,7 +369,7 @@ class ChatScreen(Screen[None]):
         finally:
             self.state.loading_model = False
             self.show_model()
-            self.call_later(self.send_next)
+            self.call_later(self.go_on)
 
     def show_model(self) -> None:
         """Say which model answers now."""

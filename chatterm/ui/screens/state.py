@@ -31,6 +31,11 @@ class State:
         return self.chat is not None
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the store is not open, or not yet."""
+        return self.chat is None
+
+    @property
     def has_model(self) -> bool:
         """Whether there is a model that can be asked."""
         return self.chat is not None and self.chat.model is not None

@@ -1,0 +1,197 @@
+"""Promises of the app: start and end, settings, looks, clipboard."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.app import MODEL, make_app, model_file
+from support.waiting import wait_for
+
+from chatterm import paths, settings
+from chatterm.chat import Chat
+from chatterm.conversation import TurnState
+from chatterm.engine.scripted import ScriptedEngine
+from chatterm.errors import SettingsError, StoreDamaged
+from chatterm.library import Library
+from chatterm.settings import LookSettings, Settings
+from chatterm.store import Store
+from chatterm.ui.app import ChatApp
+from chatterm.ui.form import SettingsResult
+
+HEAVY = ("huggingface_hub", "llama_cpp", "numpy", "tomlkit", "pygments", "httpx", "jinja2", "psutil")
+
+
+def test_nothing_heavy_is_imported_for_the_first_paint() -> None:
+    code = f"import sys, chatterm.ui.app; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+async def test_the_screen_is_there_before_the_store_is_open() -> None:
+    gate = asyncio.Event()
+    app = make_app("Yes.")
+    open_chat = app._open_chat
+
+    async def wait() -> Chat:
+        await gate.wait()
+        return await open_chat()
+
+    app._open_chat = wait
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press(*"Hi", "enter")
+        await wait_for(pilot, lambda: app.chat_screen.queue.waiting == ("Hi",))
+        gate.set()
+        await wait_for(pilot, lambda: len(app.chat_screen.state.turns) == 2 and app.chat_screen.state.is_idle)
+
+
+async def test_a_store_that_cannot_be_opened_is_a_notice_that_can_be_retried() -> None:
+    app = make_app("Yes.")
+    open_chat = app._open_chat
+    attempts = []
+
+    async def fail_once() -> Chat:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise StoreDamaged("conversations.db is not a database.", "Move it away, then try again.")
+        return await open_chat()
+
+    app._open_chat = fail_once
+    async with app.run_test(size=(80, 24)) as pilot:
+        banner = app.chat_screen.banner
+        await wait_for(pilot, lambda: banner.has_class("-shown") and banner.query("Action").first().size.width > 0)
+        assert "is not a database" in str(banner.query_one(".banner--text").visual)
+        await pilot.click(banner.query("Action").first())
+        await wait_for(pilot, lambda: app.chat_screen.state.is_open)
+        assert not banner.has_class("-shown")
+
+
+async def test_a_broken_settings_file_is_named() -> None:
+    problem = SettingsError("settings.toml: sampling.temperature: expected a number.", "Mend the file.")
+
+    async def open_chat() -> Chat:
+        return Chat(await Store.open(paths.store_file()), ScriptedEngine(model=MODEL), Settings())
+
+    app = ChatApp(open_chat, Library(Settings()), problem=problem)
+    async with app.run_test(notifications=True) as pilot:
+        await wait_for(pilot, lambda: any("sampling.temperature" in n.message for n in app._notifications))
+
+
+@pytest.mark.parametrize(("is_dark", "theme"), [(True, "midnight"), (False, "paper"), (None, "midnight")])
+async def test_without_a_chosen_theme_the_terminal_decides(is_dark: bool | None, theme: str) -> None:
+    app = ChatApp(make_app()._open_chat, Library(Settings()), is_dark=is_dark)
+    async with app.run_test():
+        assert app.theme == theme
+
+
+async def test_an_unknown_theme_is_named_and_replaced() -> None:
+    app = make_app(settings=Settings(look=LookSettings(theme="no such")))
+    async with app.run_test(notifications=True) as pilot:
+        await wait_for(pilot, lambda: any("no such" in n.message for n in app._notifications))
+        assert app.theme == "midnight"
+
+
+async def test_a_theme_of_ones_own_is_taken_over_when_it_is_saved() -> None:
+    folder = paths.ensure(paths.user_themes_folder())
+    app = make_app()
+    async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: app.chat_screen.state.is_open)
+        (folder / "mine.toml").write_text('primary = "#ff8800"\n')
+        await wait_for(pilot, lambda: "mine" in app.available_themes)
+
+
+async def test_a_default_that_is_changed_is_saved_and_counts_at_once() -> None:
+    app = make_app("Yes.")
+    async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: app.chat_screen.state.is_open)
+        chat = app.chat_screen.chat
+        await app.apply(chat, SettingsResult({"sampling": {"temperature": 0.2}, "look": {"theme": "paper"}}, "default"))
+        assert app.theme == "paper"
+        assert app.chat_screen.status.told.temperature == 0.2
+        assert chat.effective.sampling.temperature == 0.2
+    assert settings.load(paths.settings_file()).sampling.temperature == 0.2
+
+
+async def test_a_change_for_one_conversation_leaves_the_others_alone() -> None:
+    app = make_app("Yes.")
+    async with app.run_test() as pilot:
+        screen = app.chat_screen
+        await wait_for(pilot, lambda: screen.state.is_open)
+        await app.apply(screen.chat, SettingsResult({"sampling": {"temperature": 1.5}}, "conversation"))
+        assert screen.status.told.temperature == 1.5
+        await pilot.press("ctrl+n")
+        await wait_for(pilot, lambda: screen.status.told.temperature == 0.8)
+    assert not paths.settings_file().exists()
+
+
+async def test_a_change_of_the_context_window_loads_the_model_again(tmp_path: Path) -> None:
+    file = model_file(tmp_path / "models")
+    app = make_app("Yes.", with_model=False, model=str(file))
+    async with app.run_test() as pilot:
+        screen = app.chat_screen
+        await wait_for(pilot, lambda: screen.status.told.activity == "ready")
+        await app.apply(screen.chat, SettingsResult({"load": {"n_ctx": 2048}}, "default"))
+        await wait_for(pilot, lambda: screen.status.told.n_ctx == 2048 and screen.state.is_idle)
+
+
+async def test_a_model_that_is_not_here_is_named() -> None:
+    app = make_app(with_model=False, model="no-such-model")
+    async with app.run_test() as pilot:
+        banner = app.chat_screen.banner
+        await wait_for(pilot, lambda: banner.has_class("-shown"))
+        assert "no-such-model" in str(banner.query_one(".banner--text").visual)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signal on this platform")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+async def test_a_signal_to_end_keeps_what_arrived(name: str) -> None:
+    engine = ScriptedEngine("One two three.")
+    engine.gate = asyncio.Event()
+    app = make_app(engine=engine)
+    async with app.run_test() as pilot:
+        screen = app.chat_screen
+        await wait_for(pilot, lambda: screen.state.is_open)
+        await pilot.press(*"Count", "enter")
+        await wait_for(pilot, lambda: screen.live is not None and screen.status.told.activity == "writing")
+        os.kill(os.getpid(), getattr(signal, name))
+        await wait_for(pilot, lambda: not app.is_running)
+    store = await Store.open(paths.store_file())
+    latest = await store.latest()
+    assert latest
+    assert [turn.state for turn in await store.turns(latest.id)] == [TurnState.FINISHED, TurnState.STOPPED]
+    await store.close()
+
+
+async def test_quitting_does_not_wait_for_an_engine_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatterm.ui.app.SECONDS_TO_CLOSE", 0.2)
+    engine = ScriptedEngine()
+
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    engine.close = hang  # type: ignore[method-assign]
+    app = make_app(engine=engine)
+    async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: app.chat_screen.state.is_open)
+        await pilot.press("ctrl+q")
+        await wait_for(pilot, lambda: not app.is_running)
+
+
+async def test_a_copy_goes_to_the_systems_own_tool_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    got = tmp_path / "got"
+    tool = tmp_path / "xclip"
+    tool.write_text(f"#!/bin/sh\ncat > {got}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    app = make_app()
+    async with app.run_test() as pilot:
+        app.copy_to_clipboard("grüße")
+        await wait_for(pilot, lambda: got.exists() and got.read_text() == "grüße")
