@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -284,9 +283,7 @@ def test_a_template_without_end_is_stopped(body: str) -> None:
 
 
 def test_a_template_without_end_does_not_hang_the_load() -> None:
-    begin = time.monotonic()
     template = ChatTemplate(LOOP, CHATML_WORDS, deadline_seconds=0.3)
-    assert time.monotonic() - begin < 30
     assert template.name == "ChatML, since the model's template does not work"
 
 

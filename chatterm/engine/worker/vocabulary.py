@@ -184,10 +184,10 @@ class Vocabulary:
 
     def _spell(self, ids: list[int], text: str) -> None:
         """Tokenize a run that must not become a control token, in ever smaller bits until it does not."""
-        start, before = len(ids), list(ids)
+        start = len(ids)
         self._append(ids, text, parse_special=False)
         if len(text) > 1 and any(map(self._is_special, ids[start:])):
-            ids[:] = before
+            del ids[start:]
             self._spell(ids, text[: len(text) // 2])
             self._spell(ids, text[len(text) // 2 :])
 
