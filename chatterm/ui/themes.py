@@ -27,18 +27,14 @@ DEFAULT_LIGHT = "paper"
 
 SYNTAX = {
     "keyword": "secondary",
+    "name": "primary",
     "type": "accent",
-    "function": "primary",
     "string": "success",
     "number": "warning",
-    "constant": "warning",
-    "builtin": "accent",
-    "operator": "foreground",
-    "variable": "foreground",
     "comment": "muted",
+    "operator": "foreground",
     "inserted": "success",
     "deleted": "error",
-    "error": "error",
 }
 """Colours of code, which are variables `$syntax-…`, and what each is derived from."""
 
@@ -181,8 +177,8 @@ def _theme(file: _ThemeFile, stem: str) -> Theme:
     theme.variables = {
         **derived(theme),
         **file.variables,
-        **{f"syntax-{key}": value for key, value in file.syntax.items()},
-        **{f"glass-{key}": value for key, value in file.glass.items()},
+        **{f"syntax-{key}": Color.parse(value).hex for key, value in file.syntax.items()},
+        **{f"glass-{key}": Color.parse(value).hex for key, value in file.glass.items()},
     }
     return theme
 

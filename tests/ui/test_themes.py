@@ -14,6 +14,7 @@ from textual.widgets import Static
 from chatterm import paths
 from chatterm.errors import ThemeError
 from chatterm.ui import themes
+from chatterm.ui.widgets.reading.look import SYNTAX
 
 SHIPPED = sorted(paths.shipped_themes_folder().glob("*.toml"))
 
@@ -118,13 +119,14 @@ async def test_style_sheets_can_use_every_variable(path: Path):
 
 
 def test_users_own_theme_is_offered_and_replaces_a_shipped_one():
-    user_theme('primary = "#ff8800"\n[syntax]\nkeyword = "#123456"\n')
+    user_theme('primary = "#ff8800"\n[syntax]\nkeyword = "#123456"\ntype = "rebeccapurple"\n')
     user_theme('name = "paper"\nprimary = "#ff8800"\ndark = false\n', "other.toml")
     loaded, errors = themes.load_themes()
     assert not errors
     by_name = {theme.name: theme for theme in loaded}
     assert by_name["mine"].variables["syntax-keyword"] == "#123456"
-    assert by_name["mine"].variables["syntax-function"] == "#FF8800"
+    assert by_name["mine"].variables["syntax-name"] == "#FF8800"
+    assert by_name["mine"].variables["syntax-type"] == "#663399", "a colour's name is as good as its number"
     assert by_name["paper"].primary == "#ff8800"
 
 
@@ -153,6 +155,10 @@ def test_bad_file_is_named_with_key_and_reason(content: str, named: str):
     message = only_error(content)
     assert named in message
     assert "\x1b" not in message
+
+
+def test_every_colour_of_code_in_the_transcript_can_be_set():
+    assert set(themes.SYNTAX) == set(SYNTAX)
 
 
 def test_broken_toml_is_named_with_its_line():
