@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from textual import on, work
 from textual.app import App
 from textual.binding import BindingType
 from textual.command import Provider
@@ -34,8 +34,8 @@ from chatterm.ui.screens.chat import LAST_MODEL, ChatScreen
 if TYPE_CHECKING:
     from chatterm.ui.form import SettingsResult
 
-SECONDS_TO_CLOSE = 5.0
-"""How long quitting may take, whatever hangs."""
+SECONDS_TO_CLOSE = 3.0
+"""How long each step of quitting may take, whatever hangs."""
 SECONDS_BETWEEN_THEME_LOOKS = 2.0
 
 
@@ -82,7 +82,6 @@ class ChatApp(App[None]):
         self._theme_errors: list[str] = []
         self._theme_watch = themes.ThemeWatch()
         self._chat: Chat | None = None
-        self._is_closed = False
         self.set_keymap(self.keymap)
         self._register_themes()
         self.use_theme(self.settings.look.theme)
@@ -227,6 +226,11 @@ class ChatApp(App[None]):
         except ModelNotFound as error:
             self._tell(error)
 
+    @on(ChatScreen.ModelWanted)
+    async def load_wanted(self, event: ChatScreen.ModelWanted) -> None:
+        """A conversation brings its own model."""
+        await self._load(event.name)
+
     def _use_settings(self, chosen: Settings) -> None:
         """These settings count from now on."""
         self.settings = self.library.settings = chosen
@@ -300,26 +304,21 @@ class ChatApp(App[None]):
 
     async def action_quit(self) -> None:
         """Stop what runs, keep what arrived, close everything, within a few seconds."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._close(), SECONDS_TO_CLOSE)
+        await self._close()
         self.exit()
 
     async def on_unmount(self) -> None:
         """However the app ends, nothing that arrived is lost."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._close(), SECONDS_TO_CLOSE)
+        await self._close()
 
     async def _close(self) -> None:
-        """Stop the reply, keep the draft, end the engine and the store; once."""
-        if self._is_closed or self._chat is None:
+        """Stop the reply, keep the draft, end the engine and the store; once, whatever hangs."""
+        chat, self._chat = self._chat, None
+        if chat is None:
             return
-        self._is_closed = True
-        await self.chat_screen.finish()
-        try:
-            await self._chat.engine.close()
-        finally:
-            with suppress(StoreError):
-                await self._chat.store.close()
+        for step in (self.chat_screen.finish, chat.engine.close, chat.store.close):
+            with suppress(TimeoutError, ChattermError):
+                await asyncio.wait_for(step(), SECONDS_TO_CLOSE)
 
 
 def _first_model(library: Library, wanted: str, last: object) -> tuple[Path | None, list[str]]:

@@ -128,6 +128,12 @@ def keys_of(command: Command, keymap: Mapping[str, str]) -> list[str]:
     return [shown(key.strip()) for key in keymap.get(command.id, command.key).split(",") if key.strip()]
 
 
+def key_of(action: str, keymap: Mapping[str, str]) -> str:
+    """The key that runs an action, for a sentence; "the palette" where it has none."""
+    row = next(row for row in COMMANDS if row.action == action and row.where != "sidebar")
+    return next(iter(keys_of(row, keymap)), "the palette").replace("⏎", "enter")
+
+
 def shown(key: str) -> str:
     """A key as people write it.
 

@@ -12,23 +12,25 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.command import Provider
 from textual.containers import Horizontal, Vertical
 from textual.dom import DOMNode
 from textual.markup import escape
+from textual.message import Message
 from textual.reactive import var
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import TextArea
+from textual.worker import Worker, get_current_worker
 
 from chatterm.chat import Chat, ChatEvent, TurnAdded, TurnSettled
 from chatterm.conversation import Role, TurnState
 from chatterm.errors import ChattermError, EngineError, LoadCancelled, StoreError
 from chatterm.events import Finished, Loaded, Prefilling, Prompted, Token, Trimmed
-from chatterm.ui.commands import COMMANDS, CommandSearch, bindings, is_possible
+from chatterm.ui.commands import COMMANDS, CommandSearch, bindings, is_possible, key_of
 from chatterm.ui.messages import RunCommand
 from chatterm.ui.screens.dialogs import RenameDialog
 from chatterm.ui.screens.hints import hello_hint, no_model_hint
@@ -62,13 +64,23 @@ class ChatScreen(Screen[None]):
     list_over = var(False)
     """Whether the list lies over the conversation, where it has no place of its own."""
 
+    class ModelWanted(Message):
+        """The conversation that was opened has a model of its own."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
     chat: Chat
     """Set by `begin`; nothing asks for it before `is_open`."""
 
     def __init__(self, keymap: dict[str, str]) -> None:
         super().__init__()
         self.state = State()
+        self.keymap = keymap
         self.live: LiveReply | None = None
+        self.loader: Worker[None] | None = None
+        """What loads a model now, or did last."""
         self.header = Header()
         self.sidebar = Sidebar(id="sidebar")
         self.transcript = Transcript(id="transcript")
@@ -108,10 +120,18 @@ class ChatScreen(Screen[None]):
         self.sidebar.current_id = conversation.id if conversation else None
         self.state.has_queue = self.prompt.can_recall = bool(self.queue.waiting)
         self.state.has_deleted = self.sidebar.has_deleted
-        self.prompt.placeholder = "Type on; enter puts it in the queue" if self.state.busy else "Ask something"
+        self.prompt.placeholder = self._placeholder()
         self.footer.possible = frozenset(
             row.action for row in COMMANDS if row.where != "sidebar" and is_possible(self.state, row.action)
         )
+
+    def _placeholder(self) -> str:
+        """What can be done in the empty prompt."""
+        if self.state.busy:
+            return f"Type on; {key_of('send', self.keymap)} puts it in the queue"
+        if self.state.is_open and not self.state.has_model:
+            return f"Choose a model first: {key_of('choose_model', self.keymap)}"
+        return "Ask something"
 
     # The start.
 
@@ -175,7 +195,7 @@ class ChatScreen(Screen[None]):
 
     def go_on(self) -> None:
         """Send what waits, unless it waits for the user."""
-        if not self.queue.held:
+        if not self.queue.held and not self.state.closing:
             self.send_next()
 
     def send_next(self) -> None:
@@ -185,15 +205,15 @@ class ChatScreen(Screen[None]):
             self.answer(self.chat.reply(self.queue.pop()))
 
     @work(exclusive=True, group="reply")
-    async def answer(self, events: AsyncGenerator[ChatEvent, None]) -> None:
+    async def answer(self, reply: AsyncGenerator[ChatEvent, None]) -> None:
         """Show a reply while it arrives; it goes on while another conversation is looked at."""
         self.live = live = LiveReply()
         self.state.replying = True
         self.refresh_state()
         self.status.tell(activity="asking", is_busy=True, is_wrong=False, tokens_per_second=0.0)
         try:
-            async with self._engine_free, aclosing(events) as closing:  # so that what arrived is saved
-                async for event in closing:
+            async with self._engine_free, aclosing(reply) as happenings:  # closed, so what arrived is saved
+                async for event in happenings:
                     match event:
                         case Token():
                             live.write(event)
@@ -219,12 +239,14 @@ class ChatScreen(Screen[None]):
 
     def end_reply(self, live: LiveReply) -> None:
         """The reply is over, well or not: settle what is shown, and go on with what waits."""
-        self.state.replying, self.live = False, None
+        self.state.replying, self.state.stopping, self.live = False, False, None
         last = self.state.turns[-1] if self.state.turns else None
         if last is not None and live.turn is not None and last.id == live.turn.id:
             live.settle(last)
             if last.state is TurnState.STOPPED:
                 self.status.tell(activity="stopped")
+        if self.state.closing:
+            return
         self.status.tell(is_busy=False)
         self.refresh_state()
         self.count_siblings()
@@ -233,9 +255,14 @@ class ChatScreen(Screen[None]):
 
     async def finish(self) -> None:
         """chatterm is about to close: stop the reply, and keep what is typed."""
+        self.state.closing = True
+        self.sidebar.chat = None
+        if self._draft_timer is not None:
+            self._draft_timer.stop()
         await self.save_draft()
-        self.workers.cancel_group(self, "reply")
-        async with self._engine_free:  # until the reply has let go of it
+        for group in ("conversation", "siblings", "load", "reply"):
+            self.workers.cancel_group(self, group)
+        async with self._engine_free:  # until both have let go of it
             return
 
     def show_trimmed(self, event: Trimmed) -> None:
@@ -252,11 +279,12 @@ class ChatScreen(Screen[None]):
 
     def action_stop(self) -> None:
         """Stop what runs; what waits in the queue is held."""
-        if self.state.replying:
+        if self.state.replying and not self.state.stopping:
+            self.state.stopping = True
             self.queue.held = self.state.has_queue
             self.status.tell(activity="stopping")
             self.workers.cancel_group(self, "reply")
-        elif self.state.loading_model:
+        elif self.state.loading_model and not self.state.replying:
             self.workers.cancel_group(self, "load")
 
     def action_resume(self) -> None:
@@ -350,14 +378,15 @@ class ChatScreen(Screen[None]):
     @work(exclusive=True, group="load")
     async def load_model(self, path: Path) -> None:
         """Load a model with progress, after the reply that runs; the conversation stays readable."""
+        self.loader = loader = get_current_worker()
         self.state.model_path = path
         self.state.loading_model = True
         self.banner.clear("model")
         self.refresh_state()
         self.status.tell(model=path.stem, quantization="", activity="waiting", n_used=0, is_busy=True, is_wrong=False)
         try:
-            async with self._engine_free, aclosing(self.chat.load(path)) as events:
-                async for event in events:
+            async with self._engine_free, aclosing(self.chat.load(path)) as happenings:
+                async for event in happenings:
                     self.status.tell(activity=activity_of(event))
                     if isinstance(event, Loaded) and event.notes:
                         self.notify("\n".join(event.notes), title=event.model.name, markup=False)
@@ -367,15 +396,16 @@ class ChatScreen(Screen[None]):
         except ChattermError as error:
             self.show_error(error)
         finally:
-            self.state.loading_model = False
-            self.show_model()
-            self.call_later(self.go_on)
+            if self.loader is loader and not self.state.closing:  # else another one is being loaded instead
+                self.state.loading_model = False
+                self.show_model()
+                self.call_later(self.go_on)
 
     def show_model(self) -> None:
         """Say which model answers now."""
         if (model := self.chat.model) is not None:
             self.status.tell(model=model.name, quantization=model.quantization, n_ctx=model.n_ctx)
-            self.transcript.empty = hello_hint(model.name)
+            self.transcript.empty = hello_hint(model.name, self.keymap)
             self.banner.clear("model")
         else:
             self.status.tell(model="", quantization="", n_ctx=0)
@@ -389,7 +419,7 @@ class ChatScreen(Screen[None]):
 
     def offer_models(self, names: list[str]) -> None:
         """No model was chosen yet: say in the empty conversation how to come to one."""
-        self.transcript.empty = no_model_hint(names)
+        self.transcript.empty = no_model_hint(names, self.keymap)
         self.status.tell(activity="no model")
 
     def show_error(self, error: ChattermError) -> None:
@@ -397,7 +427,7 @@ class ChatScreen(Screen[None]):
         if isinstance(error, EngineError) and self.chat.model is None:
             actions = [("Choose another model", "choose_model", "")]
             if self.state.model_path is not None:
-                actions.insert(0, ("Start again", "reload_model", "F5"))
+                actions.insert(0, ("Start again", "reload_model", key_of("reload_model", self.keymap)))
             self.banner.show("model", error.title, str(error), actions)
             self.status.tell(activity=error.title[0].lower() + error.title[1:], is_wrong=True)
         else:
@@ -436,6 +466,9 @@ class ChatScreen(Screen[None]):
             self.sidebar.reload()
             return
         self.show_conversation()
+        wanted = self.chat.overrides.get("chat", {}).get("model", "")
+        if wanted and (self.chat.model is None or self.chat.model.path != wanted):
+            self.post_message(self.ModelWanted(wanted))
 
     def action_new_chat(self) -> None:
         """Begin a new conversation."""
@@ -514,6 +547,11 @@ class ChatScreen(Screen[None]):
             self.sidebar.focus_list()
         else:
             self.prompt.focus()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """A list that lies over the conversation goes when it is left."""
+        if self.list_over and self.sidebar not in event.widget.ancestors:
+            self.list_over = False
 
     def on_resize(self) -> None:
         """The list has a place of its own where there is room."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from textual.content import Content
 
+from chatterm.ui.commands import key_of
 
-def no_model_hint(names: Sequence[str]) -> Content:
+
+def no_model_hint(names: Sequence[str], keymap: Mapping[str, str]) -> Content:
     """How to come to a model, with those that are here already."""
     if names:
         shown = "\n".join(f"  {name}" for name in names[:8])
         more = f"\n  … and {len(names) - 8} more" if len(names) > 8 else ""
         return Content.assemble(
             ("Which model shall answer?\n\n", "bold"),
-            ("On this machine:\n", "$text-muted"),
+            ("On this machine:\n", "$foreground 60%"),
             f"{shown}{more}\n\n",
-            ("ctrl+l", "$text-accent"),
+            (key_of("choose_model", keymap), "$text-accent"),
             " chooses one",
         )
     return Content.assemble(
@@ -26,17 +28,17 @@ def no_model_hint(names: Sequence[str]) -> Content:
         "   fetches one from the Hugging Face Hub\n",
         ("chatterm --model FILE.gguf", "$text-accent"),
         "        opens a file that you have\n",
-        ("F2", "$text-accent"),
+        (key_of("settings", keymap), "$text-accent"),
         "  settings: choose a file, or name a folder of GGUF files",
     )
 
 
-def hello_hint(model: str) -> Content:
+def hello_hint(model: str, keymap: Mapping[str, str]) -> Content:
     """A model is there, and nothing was said yet."""
     return Content.assemble(
         (f"{model}\n\n", "bold"),
-        ("Ask something below. All of it stays on this machine.\n\n", "$text-muted"),
-        ("enter", "$text-accent"), (" sends   ", "$text-muted"),
-        ("ctrl+j", "$text-accent"), (" new line   ", "$text-muted"),
-        ("F1", "$text-accent"), (" all keys", "$text-muted"),
+        ("Ask something below. All of it stays on this machine.\n\n", "$foreground 60%"),
+        (key_of("send", keymap), "$text-accent"), (" sends   ", "$foreground 60%"),
+        (key_of("newline", keymap), "$text-accent"), (" new line   ", "$foreground 60%"),
+        (key_of("help", keymap), "$text-accent"), (" all keys", "$foreground 60%"),
     )  # fmt: skip

@@ -15,7 +15,11 @@ class State:
         self.chat: Chat | None = None
         """None until the store is open."""
         self.replying = False
+        self.stopping = False
+        """Whether the reply was told to stop and has not yet."""
         self.loading_model = False
+        self.closing = False
+        """Whether chatterm is being closed: nothing new is begun."""
         self.model_path: Path | None = None
         """The model that was asked for last, loaded or not."""
         self.n_siblings = 0

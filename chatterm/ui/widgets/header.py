@@ -37,8 +37,12 @@ class Header(Widget):
         )
         room = self.content_size.width - left.cell_length - right.cell_length - 4
         title = Content(" ".join(self.title.split()) or "New chat").truncate(max(0, room), ellipsis=True)
-        middle = title.stylize("bold" if self.title else "$foreground 60%").pad_right(max(0, room - title.cell_length))
-        return Content.assemble(left, "  ", middle, "  ", right)
+        gap = " " * max(0, room - title.cell_length)
+        if self.title:
+            title = title.stylize("bold").stylize(Style.from_meta({"command": "rename"}))
+        else:
+            title = title.stylize("$foreground 60%")
+        return Content.assemble(left, "  ", title, gap, "  ", right)
 
     def on_click(self, event: events.Click) -> None:
         """A button does its command, the title renames."""
