@@ -17,7 +17,7 @@ from textual.widgets import Button, Static, TabbedContent, TabPane, Tabs
 from chatterm.events import ModelInfo
 from chatterm.settings import Settings, about
 from chatterm.ui import themes as looks
-from chatterm.ui.form import Draft, Scope, SettingsResult
+from chatterm.ui.form import EVERYWHERE, Draft, Scope, SettingsResult
 from chatterm.ui.screens.model_picker import ModelPicker, Models, listed
 from chatterm.ui.widgets.choice import Choice
 from chatterm.ui.widgets.control import Control
@@ -118,7 +118,8 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
 
     def rows(self, section: str) -> Iterator[Widget]:
         """A line about the section, then a row for each of its fields."""
-        yield Static(f"{about(section)}{self.now() if section == 'load' else ''}", classes="about", markup=False)
+        more = self.now() if section == "load" else " Counts for all conversations." if section in EVERYWHERE else ""
+        yield Static(f"{about(section)}{more}", classes="about", markup=False)
         themes = {name: self.app.get_theme(name) for name in self.themes}
         for field in self.draft.fields(section):
             yield FieldRow(field, control_for(field, self.draft.value(field), self.model, themes))
