@@ -12,7 +12,7 @@ import sys
 from collections import deque
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from chatterm.engine.base import Device, EngineReport
 from chatterm.engine.worker.layout import VERSION, mismatches

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 import msgspec
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 _MIB = 1024 * 1024
 _RESERVE_BYTES = 300 * _MIB

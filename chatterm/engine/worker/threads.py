@@ -12,7 +12,7 @@ import statistics
 from collections import deque
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 _WARM_UP = 2
 """Tokens after a change that are not counted."""
