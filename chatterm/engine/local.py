@@ -11,15 +11,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from chatterm.engine.base import Capabilities, EngineReport, Prompt, TokenPiece
 from chatterm.engine.process import COMMAND, WorkerProcess
 from chatterm.engine.wire import (
-    Answered,
-    Ask,
+    Asked,
     Counted,
     CountPrompt,
     Done,
@@ -29,7 +28,6 @@ from chatterm.engine.wire import (
     Pieces,
     Reported,
     SplitText,
-    Stop,
     WriteReply,
 )
 from chatterm.errors import ModelNotFound, ModelUnreadable, WorkerDied
@@ -110,7 +108,7 @@ class LocalEngine:
                 async for event in events:
                     if isinstance(event, Tuned) and self._model:
                         self._model = msgspec.structs.replace(self._model, n_threads=event.n_threads)
-                    yield event  # type: ignore[misc]
+                    yield event
 
     async def tokenize(self, text: str) -> list[TokenPiece]:
         """The tokens of a text, as user text: control tokens in it are spelled out."""
@@ -148,7 +146,7 @@ class LocalEngine:
             async for event in events:
                 if isinstance(event, Loaded):
                     self._model = event.model
-                yield event  # type: ignore[misc]
+                yield event
 
     async def _loaded(self) -> None:
         """Make sure that a worker runs which has the model.
@@ -172,7 +170,7 @@ class LocalEngine:
             self._worker.on_end = self._forget
         return self._worker
 
-    async def _answers(self, ask: Ask, patience_seconds: float) -> AsyncGenerator[Answered, None]:
+    async def _answers(self, ask: Asked, patience_seconds: float) -> AsyncGenerator[Any, None]:
         """Ask the worker and yield what it answers; closing the iterator stops it."""
         worker = await self._running()
         number = worker.ask(ask)
@@ -195,7 +193,7 @@ class LocalEngine:
                 self._settling = asyncio.create_task(self._settle(worker, number, patience_seconds))
                 await asyncio.shield(self._settling)
 
-    async def _one(self, ask: Ask, kind: type[E]) -> E:
+    async def _one(self, ask: Asked, kind: type[E]) -> E:
         """The only answer to a question."""
         async with aclosing(self._answers(ask, self._patience_seconds)) as events:
             answers = [event async for event in events]
@@ -204,7 +202,7 @@ class LocalEngine:
 
     async def _settle(self, worker: WorkerProcess, number: int, patience_seconds: float) -> None:
         """Stop a question: politely, and by force when that is not heard."""
-        worker.stop(number, Stop())
+        worker.stop(number)
         try:
             async with asyncio.timeout(patience_seconds):
                 while not isinstance((await worker.answer(number)).event, (Done, Failure)):

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from chatterm import paths
-from chatterm.engine.wire import Answer, AnswerReader, Ask, Question, frame
+from chatterm.engine.wire import Answer, AnswerReader, Asked, Question, Stop, frame
 from chatterm.errors import WorkerDied
 
 COMMAND = (sys.executable, "-m", "chatterm.engine.worker")
@@ -70,15 +70,15 @@ class WorkerProcess:
         """False as soon as the system has taken notice of its end."""
         return self.process.returncode is None and not self.ended.is_set()
 
-    def ask(self, ask: Ask) -> int:
+    def ask(self, ask: Asked) -> int:
         """Write a question; its number is in all answers to it."""
         self._n_asked += 1
-        self._write(Question(self._n_asked, ask))  # type: ignore[arg-type]
+        self._write(Question(self._n_asked, ask))
         return self._n_asked
 
-    def stop(self, number: int, stop: Ask) -> None:
+    def stop(self, number: int) -> None:
         """Ask that an earlier question is answered no further."""
-        self._write(Question(number, stop))  # type: ignore[arg-type]
+        self._write(Question(number, Stop()))
 
     async def answer(self, number: int) -> Answer:
         """The next answer to a question; what is left of earlier ones is passed over.

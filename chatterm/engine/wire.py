@@ -108,6 +108,7 @@ class Done(Event, frozen=True):
     """A question is answered, or was stopped; nothing follows."""
 
 
+Asked = LoadModel | WriteReply | SplitText | CountPrompt | MakeReport | Stop
 Answered = (
     Loading
     | Loaded
@@ -129,7 +130,7 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     """One thing that is asked; numbers rise."""
 
     number: int
-    ask: LoadModel | WriteReply | SplitText | CountPrompt | MakeReport | Stop
+    ask: Asked
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):

@@ -12,11 +12,14 @@ from support.tiny_models import write_chain, write_model
 
 from chatterm.engine.local import LocalEngine
 
+PATIENCE_SECONDS = 60
+"""No worker is replaced because the machine that runs the tests is busy."""
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalEngine]:
     """An engine whose worker lives as long as the module's tests."""
-    engine = LocalEngine()
+    engine = LocalEngine(patience_seconds=PATIENCE_SECONDS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHATTERM_LOG_HOME", str(tmp_path_factory.mktemp("log")))
         await engine.start()
@@ -27,7 +30,7 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Loca
 @pytest_asyncio.fixture(loop_scope="module")
 async def own_engine(own_folders: Path) -> AsyncIterator[LocalEngine]:
     """An engine for one test alone, which may do with it what it likes."""
-    engine = LocalEngine()
+    engine = LocalEngine(patience_seconds=PATIENCE_SECONDS)
     yield engine
     await engine.close()
 

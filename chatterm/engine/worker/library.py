@@ -55,7 +55,9 @@ class Log:
     def errors(self) -> list[str]:
         """The error lines since the last `clear`, without the name of the C function before them."""
         lines = "".join(line for level, line in self._lines if level == _ERROR).splitlines()
-        return [re.sub(r"^[a-z_0-9]+: (error loading model: )?", "", line.strip()) for line in lines if line.strip()]
+        return [
+            re.sub(r"^[a-z_0-9]+: (error loading model( \w+)?: )*", "", line.strip()) for line in lines if line.strip()
+        ]
 
 
 class Library:

@@ -228,6 +228,6 @@ def _advice(reason: str) -> str:
     """What to do about a model that llama.cpp refuses."""
     if "unknown model architecture" in reason or "unknown pre-tokenizer" in reason:
         return "This version of llama.cpp does not know it yet; choose another model."
-    if re.search(r"corrupted|incomplete|file bounds|failed to read|EOF|end of file", reason):
+    if re.search(r"corrupted|incomplete|file bounds|failed to read|exceeds maximum|end of file", reason):
         return "The file is damaged or was not downloaded completely: fetch it again."
     return "Choose another file, or fetch it again."
