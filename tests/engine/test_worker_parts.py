@@ -15,6 +15,7 @@ from chatterm.engine.base import Prompt, PromptTurn
 from chatterm.engine.worker import identity, layout, memory
 from chatterm.engine.worker.compose import _first_kept
 from chatterm.engine.worker.context import Context, Slices, StopFlag
+from chatterm.engine.worker.library import open_library
 from chatterm.engine.worker.memory import ContextCost
 from chatterm.engine.worker.threads import Tuner, _container_cores
 from chatterm.engine.worker.window import WindowMaker
@@ -295,3 +296,20 @@ def test_a_window_is_as_large_as_memory_allows(asked: int, free: float, mapped: 
         return
     assert maker._affordable(asked or 8192, free, mapped) == expected
     assert bool(notes) == (expected * 9_800 + 2e6 > free - mapped)
+
+
+def test_another_version_of_the_library_is_refused_with_the_command_that_mends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import llama_cpp
+
+    monkeypatch.setattr(llama_cpp, "__version__", "0.3.99")
+    with pytest.raises(errors.LibraryMissing, match=r"is 0\.3\.99.*pip install .*llama-cpp-python==0\.3\.36"):
+        open_library()
+
+
+def test_the_version_that_was_checked_is_the_one_that_is_installed() -> None:
+    from importlib.metadata import requires
+
+    pinned = [line for line in requires("chatterm") or [] if line.startswith("llama-cpp-python")]
+    assert pinned == [f"llama-cpp-python=={layout.VERSION}"]
