@@ -29,6 +29,7 @@ from chatterm.errors import (
     TokenRefused,
 )
 from chatterm.hub import cache, download
+from chatterm.hub.client import Hub
 from chatterm.hub.download import Patience
 from chatterm.hub.progress import Downloaded, Downloading, Planned, Pulled, PullEvent, Verifying, Waiting
 
@@ -268,7 +269,7 @@ def test_a_kept_part_that_is_too_long_is_left(hub: FakeHub, patience: Patience) 
 
 def test_a_file_that_changes_under_our_hands_is_fetched_anew(hub: FakeHub, patience: Patience) -> None:
     hub.faults.cut_after, hub.faults.n_cuts = 4 * PIECE, 1
-    new = b"new" * 100_000
+    new = b"new!" * 250_000  # as long as the old one
 
     def change() -> None:
         if hub.faults.n_cuts == 0:
@@ -379,6 +380,23 @@ def test_offline_mode_asks_nobody(hub: FakeHub, patience: Patience, monkeypatch:
         pulled(patience)
 
     assert hub.seen == []
+
+
+def test_offline_mode_counts_when_it_is_set_not_when_a_package_was_imported(
+    hub: FakeHub, patience: Patience, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert bytes_of(pulled(patience)) == hub.repos[REPO].files[FILE]
+
+
+def test_a_call_that_never_ends_is_left_behind(hub: FakeHub) -> None:
+    never = threading.Event()
+
+    with pytest.raises(NoNetwork, match="did not answer within"):
+        Hub(deadline_seconds=0.01).answer(lambda: never.wait(DEADLINE))
+    never.set()
 
 
 def test_an_unknown_repository(hub: FakeHub, patience: Patience, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -652,9 +670,10 @@ def test_nothing_is_printed(hub: FakeHub) -> None:
     assert errors == ""
 
 
-def test_nobody_is_told_that_we_are_here(hub: FakeHub, patience: Patience) -> None:
-    pulled(patience)
+def test_nobody_is_told_that_we_are_here(hub: FakeHub) -> None:
+    start_child(REPO).communicate(timeout=DEADLINE)
 
+    assert hub.seen
     assert not [seen.path for seen in hub.seen if "harness" in seen.path or "telemetry" in seen.path]
 
 
