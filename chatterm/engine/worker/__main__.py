@@ -16,6 +16,7 @@ def main() -> None:
     questions, answers = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
+    os.close(nothing)
     os.dup2(2, 1)
     os.environ["GGML_NO_BACKTRACE"] = "1"  # or ggml starts a debugger when it aborts
     signal.signal(signal.SIGINT, signal.SIG_IGN)
