@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -19,7 +19,7 @@ import msgspec
 from chatterm.conversation import Conversation, Role, Turn, TurnState
 from chatterm.draft import Draft
 from chatterm.engine.base import Engine, Prompt, PromptTurn
-from chatterm.errors import ChattermError, NotFound, SettingsError
+from chatterm.errors import ChattermError, NotFound
 from chatterm.events import (
     Event,
     Finished,
@@ -108,7 +108,7 @@ class Chat:
     @property
     def effective(self) -> Settings:
         """The settings that count in the open conversation."""
-        return _merged(self.settings, self.overrides)
+        return self.settings.merged_as_far_as_valid(self.overrides)
 
     @property
     def model(self) -> ModelInfo | None:
@@ -272,7 +272,7 @@ class Chat:
         self, journal: Journal, added: Turn | None = None, resumed: Turn | None = None
     ) -> AsyncGenerator[ChatEvent, None]:
         """The answer to the end of the branch, from its empty row to its final state."""
-        settings = _merged(self.settings, journal.overrides)
+        settings = self.settings.merged_as_far_as_valid(journal.overrides)
         prompt = _prompt(journal.turns, settings)
         draft = Draft(settings, resumed, self._clock)
         draft.is_by(self.engine.model)
@@ -377,18 +377,6 @@ def _unseen(turns: Sequence[Turn]) -> frozenset[int]:
     """What the model did not see when it answered last."""
     records = [turn.record for turn in turns if turn.record is not None]
     return frozenset(records[-1].dropped_turns) if records else frozenset()
-
-
-def _merged(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
-    """Settings with a conversation's own over them; those that are no longer valid are left out."""
-    try:
-        return settings.merged(overrides)
-    except SettingsError:
-        for section, values in overrides.items():
-            for name, value in values.items():
-                with suppress(SettingsError):
-                    settings = settings.merged({section: {name: value}})
-        return settings
 
 
 def _overlaid(overrides: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -340,6 +338,8 @@ def load(path: Path) -> Settings:
         return Settings()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}.", "The defaults are used until it can.") from error
+    import tomllib  # late: there may be no file
+
     try:
         return msgspec.convert(tomllib.loads(content), Settings)
     except tomllib.TOMLDecodeError as error:
@@ -388,6 +388,8 @@ def _replace(path: Path, content: str) -> None:
     """Write a file so that a crash leaves the old one or the new one, never half of it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     target = path.resolve()  # a settings file that is a link into someone's dotfiles stays one
+    import tempfile  # late: only saving needs it
+
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".new")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

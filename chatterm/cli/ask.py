@@ -113,8 +113,8 @@ async def _answer(engine: Engine, path: Path, prompt: Prompt, settings: Settings
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
         async with aclosing(engine.load(path, settings.load)) as loading:
-            async for event in loading:
-                out.show(event)
+            async for step in loading:
+                out.show(step)
         async with aclosing(engine.reply(prompt, settings.sampling)) as reply:
             async for event in reply:
                 out.show(event)

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +22,7 @@ from chatterm.store.migrations import MIGRATIONS, Migration, is_foreign, migrate
 
 if TYPE_CHECKING:
     import sqlite3
+    import tempfile
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -176,6 +176,8 @@ class Database:
         if not (log.exists() and log.stat().st_size):
             with contextlib.suppress(StoreReadOnly), translated(self.path):
                 return self._current(f"{uri}?immutable=1", migrations)
+        import tempfile  # late: only a read-only disk needs it
+
         self._copy = tempfile.TemporaryDirectory(prefix="chatterm-")
         copy = Path(self._copy.name) / self.path.name
         shutil.copy(self.path, copy)
