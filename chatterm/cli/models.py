@@ -15,7 +15,7 @@ from chatterm.errors import ChattermError, FileNotChosen
 from chatterm.hub.names import amount
 
 if TYPE_CHECKING:
-    from chatterm.library import Library, LocalModel
+    from chatterm.library import Library
 
 app = typer.Typer(help="The models on this machine.", no_args_is_help=True)
 
@@ -32,8 +32,11 @@ def list_models(json: Annotated[bool, typer.Option("--json", help="Print one JSO
         for model in models:
             sys.stdout.write(msgspec.json.encode(model, enc_hook=str).decode() + "\n")
         return
-    rows = [(model.name, model.quantization or "-", amount(model.size_bytes), _origin(model)) for model in models]
-    for row in _aligned([("NAME", "QUANT", "SIZE", "FROM"), *rows] if rows else []):
+    rows = [
+        (model.name, model.quantization or "-", amount(model.size_bytes), model.repo or model.source, str(model.path))
+        for model in models
+    ]
+    for row in _aligned([("NAME", "QUANT", "SIZE", "FROM", "PATH"), *rows] if rows else []):
         sys.stdout.write(f"{row}\n")
     if not models:
         say(f"There is no model yet, neither in {cache.folder()} nor in the folders of your settings.")
@@ -85,7 +88,8 @@ def remove_model(
         else:
             library = _library()
             model = library.model(name)
-            _confirm(f"Remove {line(model.name)} ({amount(model.size_bytes)}, {_origin(model)})?", yes)
+            origin = line(model.repo or str(model.path))
+            _confirm(f"Remove {line(model.name)} ({amount(model.size_bytes)}, {origin})?", yes)
             n_freed = library.delete(model)
     say(f"{amount(n_freed)} are free again.")
 
@@ -146,11 +150,6 @@ def _library() -> Library:
     from chatterm.cli.join import load_settings, make_library
 
     return make_library(load_settings())
-
-
-def _origin(model: LocalModel) -> str:
-    """Where a model is from, on one line: its repository, and the path to load it by."""
-    return line(f"{model.repo}  {model.path}" if model.repo else f"{model.source}  {model.path}")
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:

@@ -170,6 +170,8 @@ class Hub:
                 return self.refusal(error.response, repo)
             case httpx2.TimeoutException():
                 return NoNetwork(f"{self.endpoint} did not answer in time.", _TRY_AGAIN)
+            case httpx2.ReadError() | httpx2.RemoteProtocolError() | httpx2.WriteError():
+                return NoNetwork(f"The connection to {self.endpoint} broke.", _TRY_AGAIN)
             case httpx2.HTTPError() | httpx2.InvalidURL() | hf.OfflineModeIsEnabled():
                 reason = names.printable(str(error)).rstrip(".") or type(error).__name__
                 return NoNetwork(f"{self.endpoint} cannot be reached: {reason}.", _TRY_AGAIN)

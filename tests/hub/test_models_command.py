@@ -137,7 +137,7 @@ def test_list_tells_models_in_columns_and_as_json(hub: FakeHub, tmp_path: Path) 
 
     assert done.exit_code == 0
     header, evil, tiny = done.stdout.splitlines()
-    assert header.split() == ["NAME", "QUANT", "SIZE", "FROM"]
+    assert header.split() == ["NAME", "QUANT", "SIZE", "FROM", "PATH"]
     assert tiny.split()[:4] == ["Tiny-Q4_K_M", "Q4_K_M", "1", "MB"]
     assert "1.5 kB" in evil
     assert "[red]" in evil
