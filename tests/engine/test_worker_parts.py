@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,6 +89,16 @@ def test_a_single_slow_token_changes_nothing() -> None:
     times = iter([9.0, 9.0, *[0.25] * 40])
     assert not any(run(tuner, 40, lambda _: next(times)))
     assert tuner.n_threads == 4
+
+
+def test_rare_long_stalls_count_as_much_as_they_cost() -> None:
+    """Threads that wait for a busy core: most tokens are quick, some take a hundred times longer."""
+    tuner = Tuner(2)
+    run(tuner, 400, lambda n: 0.001 / n)
+    assert tuner.n_threads == 2
+    stalls = itertools.cycle([0.0005] * 9 + [0.05])
+    run(tuner, 400, lambda n: next(stalls) if n == 2 else 0.001)
+    assert tuner.n_threads == 1
 
 
 @pytest.mark.parametrize("tuner", [Tuner(1), Tuner(8, n_fixed=5)])

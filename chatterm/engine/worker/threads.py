@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import statistics
-from collections import deque
 from pathlib import Path
 
 import psutil
@@ -17,16 +15,24 @@ import psutil
 _WARM_UP = 2
 """Tokens after a change that are not counted."""
 _SAMPLE = 8
-"""Tokens that are measured with each number of threads."""
+"""Tokens that are measured with each number of threads, at the least."""
+_SAMPLE_SECONDS = 0.05
+"""How long they are measured, at the least: stalls of a busy machine come every few milliseconds, not every token."""
 _HOPELESS = 1.3
 """A number of threads is given up early when even its quickest token takes so many times longer."""
 _WINDOW = 24
+_WINDOW_SECONDS = 0.2
+"""After so many tokens and so long it is asked whether they have become slower."""
 _SLOWER = 1.6
 """How many times longer tokens must take than they did for a new measurement."""
 
 
 class Tuner:
-    """Chooses between all cores and one fewer by the time that tokens take."""
+    """Chooses between all cores and one fewer by the time that tokens take.
+
+    The mean counts, not the median: a thread that waits for a core costs little at most tokens and
+    very much at some.
+    """
 
     def __init__(self, n_cores: int, n_fixed: int = 0) -> None:
         """Begin with the careful choice.
@@ -46,34 +52,47 @@ class Tuner:
         self._settled = self.n_threads
         self._untried = [n for n in self._choices if n != self.n_threads] if len(self._choices) > 1 else []
         self._measured: dict[int, float] = {}
-        self._samples: deque[float] = deque(maxlen=_WINDOW)
-        self._n_skipped = 0
         self._is_measuring = bool(self._untried)
+        self.pause()
 
     def took(self, seconds: float) -> bool:
         """Learn how long a token took; True when that settles on another number of threads."""
         if self._n_skipped < _WARM_UP:
             self._n_skipped += 1
             return False
-        self._samples.append(seconds)
+        self._n_tokens += 1
+        self._total += seconds
+        self._quickest = min(self._quickest, seconds)
         if self._is_measuring:
             return self._measure()
-        if self._has_slowed():
-            self._begin()
+        if len(self._choices) > 1 and self._n_tokens >= _WINDOW and self._total >= _WINDOW_SECONDS:
+            if self._mean > _SLOWER * self.seconds:
+                self._begin()
+            else:
+                self._restart()
         return False
 
     def pause(self) -> None:
         """A reply is over: what is next starts cold."""
         self._n_skipped = 0
-        self._samples.clear()
+        self._restart()
+
+    @property
+    def _mean(self) -> float:
+        """Seconds a token, over those that are counted now."""
+        return self._total / self._n_tokens
+
+    def _restart(self) -> None:
+        """Count from here."""
+        self._n_tokens, self._total, self._quickest = 0, 0.0, math.inf
 
     def _measure(self) -> bool:
         """One more token in a measurement."""
         best = min(self._measured.values(), default=math.inf)
-        is_hopeless = len(self._samples) > _WARM_UP and min(self._samples) > _HOPELESS * best
-        if len(self._samples) < _SAMPLE and not is_hopeless:
+        is_hopeless = self._n_tokens > _WARM_UP and self._quickest > _HOPELESS * best
+        if (self._n_tokens < _SAMPLE or self._total < _SAMPLE_SECONDS) and not is_hopeless:
             return False
-        self._measured[self.n_threads] = statistics.median(self._samples)
+        self._measured[self.n_threads] = self._mean
         self.pause()
         if self._untried:
             self.n_threads = self._untried.pop()
@@ -88,11 +107,6 @@ class Tuner:
         changed = self.n_threads != self._settled
         self._settled = self.n_threads
         return changed
-
-    def _has_slowed(self) -> bool:
-        """Whether tokens take much longer than they did when the number was chosen."""
-        is_full = len(self._samples) == _WINDOW
-        return len(self._choices) > 1 and is_full and statistics.median(self._samples) > _SLOWER * self.seconds
 
     def _begin(self) -> None:
         """Measure again, the number in use first."""
