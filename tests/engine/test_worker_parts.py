@@ -101,6 +101,14 @@ def test_rare_long_stalls_count_as_much_as_they_cost() -> None:
     assert tuner.n_threads == 1
 
 
+def test_one_very_long_token_is_enough_to_give_up_a_number() -> None:
+    tuner = Tuner(2)
+    run(tuner, 60, lambda n: 0.001)
+    assert tuner.n_threads == 2, "the other number is tried"
+    assert not tuner.took(0.5)
+    assert tuner.n_threads == 1
+
+
 @pytest.mark.parametrize("tuner", [Tuner(1), Tuner(8, n_fixed=5)])
 def test_there_is_nothing_to_choose_with_one_core_or_a_number_that_was_asked_for(tuner: Tuner) -> None:
     n = tuner.n_threads

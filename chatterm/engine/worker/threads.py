@@ -19,10 +19,13 @@ _SAMPLE = 8
 _SAMPLE_SECONDS = 0.05
 """How long they are measured, at the least: stalls of a busy machine come every few milliseconds, not every token."""
 _HOPELESS = 1.3
-"""A number of threads is given up early when even its quickest token takes so many times longer."""
+"""A number of threads is given up early when even its quickest token takes so many times longer,"""
+_HOPELESS_SECONDS = 0.1
+"""or when it has cost so much more than four times what the best number would have taken."""
 _WINDOW = 24
 _WINDOW_SECONDS = 0.2
-"""After so many tokens and so long it is asked whether they have become slower."""
+"""After so many tokens and so long it is asked whether they have become slower; twice as long after a false alarm."""
+_LONGEST_WINDOW_SECONDS = 15.0
 _SLOWER = 1.6
 """How many times longer tokens must take than they did for a new measurement."""
 
@@ -53,19 +56,21 @@ class Tuner:
         self._untried = [n for n in self._choices if n != self.n_threads] if len(self._choices) > 1 else []
         self._measured: dict[int, float] = {}
         self._is_measuring = bool(self._untried)
+        self._window_seconds = _WINDOW_SECONDS
         self.pause()
 
     def took(self, seconds: float) -> bool:
         """Learn how long a token took; True when that settles on another number of threads."""
+        self._spent += seconds
         if self._n_skipped < _WARM_UP:
             self._n_skipped += 1
-            return False
+            return self._is_measuring and self._is_too_dear and self._note(self._spent / self._n_skipped)
         self._n_tokens += 1
         self._total += seconds
         self._quickest = min(self._quickest, seconds)
         if self._is_measuring:
             return self._measure()
-        if len(self._choices) > 1 and self._n_tokens >= _WINDOW and self._total >= _WINDOW_SECONDS:
+        if len(self._choices) > 1 and self._n_tokens >= _WINDOW and self._total >= self._window_seconds:
             if self._mean > _SLOWER * self.seconds:
                 self._begin()
             else:
@@ -75,6 +80,7 @@ class Tuner:
     def pause(self) -> None:
         """A reply is over: what is next starts cold."""
         self._n_skipped = 0
+        self._spent = 0.0
         self._restart()
 
     @property
@@ -86,13 +92,25 @@ class Tuner:
         """Count from here."""
         self._n_tokens, self._total, self._quickest = 0, 0.0, math.inf
 
+    @property
+    def _best(self) -> float:
+        """Seconds a token took with the best number that was measured."""
+        return min(self._measured.values(), default=math.inf)
+
+    @property
+    def _is_too_dear(self) -> bool:
+        """Whether going on with a measurement costs more than it can tell."""
+        return self._spent > _HOPELESS_SECONDS + 4 * self._best * (self._n_skipped + self._n_tokens)
+
     def _measure(self) -> bool:
         """One more token in a measurement."""
-        best = min(self._measured.values(), default=math.inf)
-        is_hopeless = self._n_tokens > _WARM_UP and self._quickest > _HOPELESS * best
-        if (self._n_tokens < _SAMPLE or self._total < _SAMPLE_SECONDS) and not is_hopeless:
-            return False
-        self._measured[self.n_threads] = self._mean
+        is_hopeless = self._n_tokens > _WARM_UP and self._quickest > _HOPELESS * self._best
+        is_enough = self._n_tokens >= _SAMPLE and self._total >= _SAMPLE_SECONDS
+        return (is_enough or is_hopeless or self._is_too_dear) and self._note(self._mean)
+
+    def _note(self, seconds: float) -> bool:
+        """What a token takes with this number of threads; then the next number, or the choice."""
+        self._measured[self.n_threads] = seconds
         self.pause()
         if self._untried:
             self.n_threads = self._untried.pop()
@@ -106,6 +124,7 @@ class Tuner:
         self.seconds = self._measured[self.n_threads]
         changed = self.n_threads != self._settled
         self._settled = self.n_threads
+        self._window_seconds = _WINDOW_SECONDS if changed else min(2 * self._window_seconds, _LONGEST_WINDOW_SECONDS)
         return changed
 
     def _begin(self) -> None:
