@@ -18,7 +18,7 @@ from chatterm.ui.widgets.reading.tables import share
 from chatterm.ui.widgets.reading.untrusted import clean, hides_its_target, safe_url
 
 WIDTHS = (18, 56, 100)
-NOT_WHOLE_UNTIL_THE_END = {"late reference"}
+NOT_WHOLE_UNTIL_THE_END = {"late reference", "links"}
 
 
 def shown(lines: list[Line]) -> list[str]:

@@ -31,13 +31,12 @@ from chatterm.ui.widgets.reading.markdown import (
 from chatterm.ui.widgets.reading.tables import to_spans
 from chatterm.ui.widgets.reading.untrusted import clean, unix_breaks
 
-WINDOW = 40
-"""Lines of an open fence that are coloured again each time."""
-KEPT = 16
-"""Lines of it that stay open when the others are kept."""
-LONGEST = 400
+CODE_WINDOW, CODE_KEPT = 5, 2
+"""Lines of an open fence that are coloured again each time, and how many stay open when the others are kept."""
+LONGEST_STRING = 120
 """Lines of an open fence that may be one string or comment before they are kept all the same."""
-
+TABLE_WINDOW, TABLE_KEPT = 40, 16
+"""Rows of an open table, likewise."""
 LONG = 3_000
 """Characters of a paragraph above which its first lines are kept."""
 _CUT = re.compile(r"(?<=[.,;:!?\w])[ \n](?=[^\W\d_])|(?<=[。！？、，；：])(?=[^\W\d_])")
@@ -98,6 +97,9 @@ class GrowingText:
         if len(tops) > 1 and tops[-1].map:
             self._keep(rows, tops[-1].map[0], tops[-2].type)
             return
+        if n_rows := _final_rows(tops[0], rows):
+            self._keep(rows, n_rows, tops[0].type)
+            return
         match tops[0].type:
             case "bullet_list_open" | "ordered_list_open":
                 self._cut_list(tokens, rows)
@@ -139,17 +141,16 @@ class GrowingText:
     def _cut_fence(self, fence: Token, rows: list[str]) -> None:
         """Keep the first lines of a fence that is still open."""
         body = fence.content.split("\n")
-        start, end = fence.map or (0, 0)
-        is_open = end - start == len(body)  # a closed fence has one more row
-        if not is_open or len(body) <= WINDOW:
+        if len(body) <= CODE_WINDOW:
             return
+        start = fence.map[0] if fence.map else 0
         code = self._going_on.code
         if code is None:
             code = Code(language_of(fence.info), "")
             self.kept += self._barred([*gap_after(self._going_on, "fence"), code_head(code, self.width, self.look)])
-        n_kept = len(body) - 1 - KEPT
+        n_kept = len(body) - 1 - CODE_KEPT
         styled = highlight(clean(fence.content).expandtabs(4), code.language, self.look.syntax, self.look.code)
-        while n_kept > 1 and n_kept - 1 in styled.inside and len(body) < LONGEST:
+        while n_kept > 1 and n_kept - 1 in styled.inside and len(body) < LONGEST_STRING:
             n_kept -= 1
         source = "\n".join(body[:n_kept])
         self.kept += self._barred(code_body(source, code, self.width, self.look, styled[:n_kept]))
@@ -160,9 +161,9 @@ class GrowingText:
     def _cut_table(self, tokens: list[Token], rows: list[str]) -> None:
         """Keep the first rows of a long table, and its layout for the others."""
         body = [token.map[0] for token in tokens if token.type == "tr_open" and token.map]
-        if len(body) <= WINDOW:
+        if len(body) <= TABLE_WINDOW:
             return
-        head, cut = rows[: body[1]], body[-KEPT]
+        head, cut = rows[: body[1]], body[-TABLE_KEPT]
         piece = "\n".join(rows[:cut]) + "\n"
         going_on = self._going_on
         shape = going_on.table or first_table(piece, self.width, self.look)
@@ -199,6 +200,23 @@ class GrowingText:
         self._seen = max(self._seen - match.end(), 0)
         self._long = LONG
         self._going_on = Continuation(after="paragraph_open", lead=tuple(lead), references=going_on.references)
+
+
+def _final_rows(block: Token, rows: list[str]) -> int:
+    """Rows up to the end of a block to which nothing can be added, with the blank ones below it; else 0."""
+    start, end = block.map or (0, 0)
+    below = end
+    while below < len(rows) - 1 and not rows[below].strip():
+        below += 1
+    match block.type:
+        case "heading_open" | "hr":
+            return below
+        case "fence":
+            is_closed = end - start > block.content.count("\n") + 1
+            return below if is_closed else 0
+        case "paragraph_open" | "table_open":
+            return below if below > end else 0
+    return 0
 
 
 def _is_closed(text: str) -> bool:
