@@ -173,10 +173,11 @@ class PageView(ScrollView):
         index, row = pages.place_at(self.scroll_offset.y)
         while index < len(pages.views) and len(strips) < height:
             lines = pages.lines_of(index)
-            has_bar, is_faded = self.cursor == index, pages.views[index].is_unseen
+            has_bar = self.cursor == index
+            n_faded = pages.views[index].n_faded
             for number in range(row, min(len(lines), row + height - len(strips))):
                 selected = self.selection.cells_in(index, number) if self.selection else None
-                strips.append(painted(lines[number], frame, Marks(has_bar, is_faded, selected)))
+                strips.append(painted(lines[number], frame, Marks(has_bar, number < n_faded, selected)))
             index, row = index + 1, 0
         strips += [Strip.blank(width, pages.look.text)] * (height - len(strips))
         if self.has_new_text and not self.following:

@@ -1,7 +1,8 @@
 """Lines made ready for the terminal: margins, the cursor's bar, selection, fading, and columns that hold.
 
-A terminal may draw an emoji sequence or a combining script wider or narrower than was counted.
-After each such run the column is therefore set again, so that nothing beside it is torn.
+A terminal may draw an emoji sequence wider or narrower than was counted: after each one the column
+is set again, so that nothing beside it is torn. Scripts whose vowel signs some terminals give a cell
+of their own flow freely up to the right margin, so that no letter is covered.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from textual.color import Color
 from textual.filter import LineFilter
 from textual.strip import Strip
 
-from chatterm.ui.widgets.reading.lines import Line
+from chatterm.ui.widgets.reading.lines import FLOWING, Line
 from chatterm.ui.widgets.reading.look import Look
 from chatterm.ui.widgets.selection import painted_range
 
 LEFT, RIGHT = 2, 2
 """Margins: the cursor's bar and a blank; a blank and the scrollbar."""
-_FADED = 0.55
+_FADED = 0.45
 """How far text that the model no longer sees goes towards the background."""
 _SURE = re.compile(
     "[\x00-\u02ff\u0370-\u058a\u05be\u05d0-\u060f\u061b-\u064a\u0660-\u066f\u1e00-\u200a\u2010-\u20cf\u2100-\u25ff"
@@ -98,6 +99,9 @@ def faded(style: Style) -> Style:
 
 def _held(strip: Strip, left: int) -> Iterator[Segment]:
     """The segments with the column set around each run whose width terminals do not agree on."""
+    if FLOWING.search(strip.text):
+        yield from _flowing(strip, left)
+        return
     at = left
     for text, style, _ in strip:
         for piece, is_sure in _runs(text):
@@ -109,6 +113,23 @@ def _held(strip: Strip, left: int) -> Iterator[Segment]:
                 yield Segment(piece, style)
                 yield _control(f"\x1b[{at + cells + 1}G", style)
             at += cells
+
+
+def _flowing(strip: Strip, left: int) -> Iterator[Segment]:
+    """The segments with the padding first, so that text that is wider than counted runs into it."""
+    bar, *body, margin = strip
+    padding: list[Segment] = []
+    while body and body[-1].text.isspace():
+        padding.insert(0, body.pop())
+    style = padding[-1].style if padding else margin.style
+    room = strip.cell_length - LEFT - RIGHT
+    yield bar
+    yield _control(" " * room + f"\x1b[{left + LEFT + 1}G", style)
+    yield from padding
+    yield _control(f"\x1b[{left + LEFT + 1}G", style)
+    yield from body
+    yield _control(f"\x1b[{left + LEFT + room + 1}G", style)
+    yield margin
 
 
 def _runs(text: str) -> Iterator[tuple[str, bool]]:

@@ -40,6 +40,11 @@ class TurnView:
         """Row of the line that folds the reasoning."""
 
     @property
+    def n_faded(self) -> int:
+        """How many of its lines are faded, since the model no longer sees them: all but the rule below."""
+        return (self.height - 2 * self.ends_unseen) if self.is_unseen else 0
+
+    @property
     def can_fold(self) -> bool:
         """Whether there is reasoning that can be folded."""
         return bool(self.turn.reasoning)

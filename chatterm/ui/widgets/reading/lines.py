@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+from unicodedata import category
 
 from rich.cells import cell_len, split_graphemes
 from rich.segment import Segment
@@ -138,6 +139,18 @@ def graphemes(text: str) -> list[tuple[int, int, int]]:
     return joined
 
 
+def most_cells(text: str) -> int:
+    """The cells that a text takes on any terminal: some count the vowel signs of Indic scripts, others do not.
+
+    Example: "日本" -> 4, and 3 for a syllable of a letter and two signs
+    """
+    if text.isascii():
+        return len(text)
+    if not FLOWING.search(text):
+        return cell_len(text)
+    return max(cell_len(text), sum(category(character) not in ("Mn", "Me", "Cf") for character in text))
+
+
 def cells_to_index(text: str, cells: int) -> int:
     """Index of the character at a cell; a character of two cells is taken whole.
 
@@ -153,6 +166,10 @@ def cells_to_index(text: str, cells: int) -> int:
     return len(text)
 
 
+FLOWING = re.compile(
+    "[\u0900-\u0dff\u0f00-\u109f\u1100-\u11ff\u135d-\u135f\u1700-\u1aff\u1b00-\u1cff\ua800-\uabff\ud7b0-\ud7ff]"
+)
+"""Scripts with vowel signs or parts of syllables that terminals count differently."""
 _FLAG = re.compile("[\U0001f1e6-\U0001f1ff]{2}")
 _WIDE = "\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97c\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\U0001f300-\U0003fffd"
 _WIDE_TEXT = re.compile(f"[{_WIDE}]")
@@ -171,7 +188,7 @@ def wrap(spans: Sequence[Span], width: int) -> list[tuple[list[Span], str]]:
     """
     width = max(width, 2)
     text = "".join(span.text for span in spans)
-    if "\n" not in text and len(text) <= width and (text.isascii() or cell_len(text) <= width):
+    if "\n" not in text and len(text) <= width and (text.isascii() or most_cells(text) <= width):
         return [(list(spans), "\n")]
     lines: list[tuple[list[Span], str]] = []
     cutter = _Cutter(spans)
@@ -211,7 +228,7 @@ class _Cutter:
 
 def _ranges(text: str, width: int) -> Iterator[tuple[int, int, str]]:
     """Where a paragraph without line breaks is broken: start, end and what was left out after it."""
-    if len(text) <= width and (text.isascii() or cell_len(text) <= width):
+    if len(text) <= width and (text.isascii() or most_cells(text) <= width):
         yield 0, len(text), "\n"
         return
     start = end = used = 0
@@ -234,7 +251,7 @@ def _units(text: str, width: int) -> Iterator[tuple[int, int, int, int]]:
         blanks = word_start - match.start()
         word = text[word_start : match.end()]
         if word.isascii() or not _WIDE_TEXT.search(word):
-            cells = cell_len(word)
+            cells = most_cells(word)
             if cells <= width:
                 yield match.start(), match.end(), blanks, cells
                 continue
@@ -250,7 +267,7 @@ def _pieces(word: str, width: int) -> Iterator[tuple[int, int]]:
     too_long = not _WIDE_TEXT.search(word)
     cells = 0
     for i, (start, end, size) in enumerate(spans):
-        cells += size
+        cells += max(size, most_cells(word[start:end]))
         if i + 1 == len(spans):
             yield end, cells
             return
