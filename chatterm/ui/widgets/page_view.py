@@ -90,6 +90,10 @@ class PageView(ScrollView):
             return Point(place.turn, place.row, END)
         return Point(place.turn, place.row, max(x - LEFT, 0) if row >= 0 else 0)
 
+    def last_visible(self) -> int:
+        """Index of the last turn on the screen."""
+        return self.pages.place_at(self.scroll_offset.y + self.size.height - 1).turn
+
     def is_on_mark(self, x: int, y: int) -> bool:
         """Whether a position is on the mark that says that there is new text."""
         at = self.size.width - len(NEW_TEXT) - RIGHT

@@ -62,6 +62,8 @@ def painted(line: Line, frame: Frame, marks: Marks) -> Strip:
         return line.strip
     look = frame.look
     room = frame.width - LEFT - RIGHT
+    if room < 1:
+        return Strip.blank(frame.width, look.text)
     segments: Iterable[Segment] = Strip(line.segments).adjust_cell_length(room, line.fill or look.text)
     if marks.is_faded:
         segments = [Segment(text, faded(style or look.text)) for text, style, _ in segments]

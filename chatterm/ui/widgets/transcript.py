@@ -2,7 +2,8 @@
 
 One widget on Textual's line API. Here is what a reader does with turns: going through them with a
 cursor, folding, selecting, copying, opening links; and what the owner calls. What text looks like
-is in `reading`, what a turn consists of in `turn`, what is set and drawn in `page_view`. It knows
+is in `reading`, what a turn consists of in `turn`, what is set and drawn in `page_view`,
+how text is selected in `selectable_view`. It knows
 turns, and neither engine nor store.
 """
 
@@ -16,16 +17,15 @@ from textual import events
 from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.geometry import Offset
 from textual.message import Message
 from textual.reactive import var
 from textual.timer import Timer
 
 from chatterm.conversation import Turn
-from chatterm.ui.widgets.page_view import PageView
 from chatterm.ui.widgets.pages import Place
 from chatterm.ui.widgets.reading.lines import Code, Line
 from chatterm.ui.widgets.reading.look import COMPONENTS, CSS
+from chatterm.ui.widgets.selectable_view import SelectableView
 from chatterm.ui.widgets.selection import END, Point, Selection, paragraph_at, word_at
 from chatterm.ui.widgets.turn import OpenTurnView, TurnView
 
@@ -52,7 +52,7 @@ class OpenTurn:
         self._transcript.settle(self._view, turn)
 
 
-class Transcript(PageView, can_focus=True):
+class Transcript(SelectableView, can_focus=True):
     """A conversation to read."""
 
     class CopyRequested(Message):
@@ -87,10 +87,6 @@ class Transcript(PageView, can_focus=True):
         Binding("y", "copy", "Copy", show=False),
         Binding("ctrl+c,super+c", "copy_selection", "Copy selection", show=False),
         Binding("c", "copy_code", "Copy code", show=False),
-        Binding("v", "select_lines", "Select lines", show=False),
-        Binding("shift+up", "extend(-1)", "Select up", show=False),
-        Binding("shift+down", "extend(1)", "Select down", show=False),
-        Binding("escape", "clear_selection", "Clear selection", show=False),
     ]
 
     unseen: var[frozenset[int]] = var(frozenset())
@@ -104,12 +100,6 @@ class Transcript(PageView, can_focus=True):
         self._draw_timer: Timer | None = None
         self._drawn_at = 0.0
         self._draw_cost = 0.0
-        self._selects_lines = False
-        """Whether up and down move the selection's end."""
-        self._pressed: Point | None = None
-        """Where the mouse button went down and still is."""
-        self._pointer = Offset()
-        self._drag_timer: Timer | None = None
         self._copied_code: Code | None = None
 
     @property
@@ -222,21 +212,21 @@ class Transcript(PageView, can_focus=True):
 
     def action_scroll_home(self) -> None:
         """To the first line."""
-        if self._selects_lines:
+        if self.selects_lines:
             self.action_extend(-self.pages.n_rows)
         else:
             self.scroll_to(y=0, animate=False)
 
     def action_scroll_end(self) -> None:
         """To the end, and follow."""
-        if self._selects_lines:
+        if self.selects_lines:
             self.action_extend(self.pages.n_rows)
         else:
             self.follow()
 
     def _move_rows(self, n: int) -> None:
         """Move the view, or the end of a selection of lines."""
-        if self._selects_lines:
+        if self.selects_lines:
             self.action_extend(n)
         else:
             self.scroll_to(y=self.scroll_offset.y + n, animate=False)
@@ -253,18 +243,14 @@ class Transcript(PageView, can_focus=True):
         """Move the cursor over turns, and the view with it; in a selection of lines, its end."""
         if not self.pages.views:
             return
-        if self._selects_lines:
+        if self.selects_lines:
             self.action_extend(step)
             return
         if self.cursor is None:
-            self.cursor = self._last_visible()
+            self.cursor = self.last_visible()
         else:
             self.cursor = min(max(self.cursor + step, 0), len(self.pages.views) - 1)
         self._reveal(self.cursor)
-
-    def _last_visible(self) -> int:
-        """Index of the last turn on the screen."""
-        return self.pages.place_at(self.scroll_offset.y + self.size.height - 1).turn
 
     def _reveal(self, index: int) -> None:
         """Bring a turn into view: its head, unless all of it is there."""
@@ -277,7 +263,7 @@ class Transcript(PageView, can_focus=True):
         """Fold or unfold what the model thought."""
         if self.pages.views:
             if self.cursor is None:
-                self.cursor = self._last_visible()
+                self.cursor = self.last_visible()
             self._fold(self.cursor)
 
     def _fold(self, index: int) -> None:
@@ -299,7 +285,7 @@ class Transcript(PageView, can_focus=True):
             self.post_message(self.CopyRequested(text, "selection"))
             self.action_clear_selection()
         elif self.pages.views:
-            view = self.pages.views[self.cursor if self.cursor is not None else self._last_visible()]
+            view = self.pages.views[self.cursor if self.cursor is not None else self.last_visible()]
             self.post_message(self.CopyRequested(view.source, "message"))
 
     def action_copy_selection(self) -> None:
@@ -313,105 +299,13 @@ class Transcript(PageView, can_focus=True):
         """Copy a code block of the turn under the cursor; again copies the next one."""
         if not self.pages.views:
             return
-        index = self.cursor if self.cursor is not None else self._last_visible()
+        index = self.cursor if self.cursor is not None else self.last_visible()
         blocks = list(dict.fromkeys(line.code for line in self.pages.lines_of(index) if line.code is not None))
         if not blocks:
             return
         at = blocks.index(self._copied_code) + 1 if self._copied_code in blocks else 0
         self._copied_code = blocks[at % len(blocks)]
         self.post_message(self.CopyRequested(self._copied_code.source, "code"))
-
-    def action_select_lines(self) -> None:
-        """Begin a selection of lines at the cursor, or end it."""
-        if not self.pages.views:
-            return
-        if self._selects_lines:
-            self.selection = None
-            return
-        top = self.pages.place_at(self.scroll_offset.y)
-        turn = self.cursor if self.cursor is not None else self._last_visible()
-        row = top.row if top.turn == turn else 0
-        self.selection = Selection(Point(turn, row, 0), Point(turn, row, END))
-        self._selects_lines = True
-        self._reveal_row(self.pages.row_of(Place(turn, row)))
-
-    def action_extend(self, rows: int) -> None:
-        """Move the end of a selection of lines; begins one where there is none."""
-        if not self._selects_lines:
-            self.action_select_lines()
-        if self.selection is None:
-            return
-        anchor, head = self.selection
-        row = min(max(self.pages.row_of(Place(head.turn, head.row)) + rows, 0), self.pages.n_rows - 1)
-        self._reveal_row(row)
-        place = self.pages.place_at(min(row, self.pages.n_rows - 1))
-        downwards = (place.turn, place.row) >= (anchor.turn, anchor.row)
-        self.selection = Selection(
-            anchor._replace(cell=0 if downwards else END), Point(place.turn, place.row, END if downwards else 0)
-        )
-
-    def _reveal_row(self, row: int) -> None:
-        """Bring a row into view."""
-        top, height = self.scroll_offset.y, self.size.height
-        if row < top:
-            self.scroll_to(y=row, animate=False)
-        elif row >= top + height:
-            self.scroll_to(y=row + 1 - height, animate=False)
-
-    def action_clear_selection(self) -> None:
-        """Select nothing; without a selection the key is someone else's."""
-        if self.selection is None:
-            raise SkipAction
-        self.selection = None
-
-    def watch_selection(self) -> None:
-        """Without a selection, up and down scroll again."""
-        if self.selection is None:
-            self._selects_lines = False
-        super().watch_selection()
-
-    def on_mouse_down(self, event: events.MouseDown) -> None:
-        """A press may begin a selection."""
-        if event.button == 1 and self.pages.views and not self.is_on_mark(event.x, event.y):
-            self.selection = None
-            self._pressed = self.point_at(event.x, event.y)
-            self._pointer = event.offset
-            self.capture_mouse()
-
-    def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Dragging selects; a link says where it leads."""
-        if self._pressed is None:
-            self._hint(event.x, event.y)
-            return
-        if event.offset == self._pointer:
-            return
-        self._pointer = event.offset
-        self._select_to_pointer()
-        if self._drag_timer is None:
-            self._drag_timer = self.set_interval(DRAW_SECONDS, self._drag)
-
-    def _drag(self) -> None:
-        """Scroll while the pointer is held beyond an edge."""
-        y, height = self._pointer.y, self.size.height
-        beyond = min(y, 0) if y <= 0 else max(y - height + 1, 0)
-        if beyond or y == 0:
-            self.scroll_to(y=self.scroll_offset.y + (beyond or -1), animate=False)
-            self._select_to_pointer()
-
-    def _select_to_pointer(self) -> None:
-        """Select from where the button was pressed."""
-        if self._pressed is not None:
-            x, y = self._pointer
-            head = self.point_at(x, min(max(y, 0), self.size.height - 1))
-            self.selection = Selection(self._pressed, head) if head != self._pressed else None
-
-    def on_mouse_up(self) -> None:
-        """The end of a press."""
-        self.release_mouse()
-        self._pressed = None
-        if self._drag_timer is not None:
-            self._drag_timer.stop()
-            self._drag_timer = None
 
     def on_click(self, event: events.Click) -> None:
         """A click opens, folds, copies or sets the cursor; two select a word, three a paragraph."""
@@ -437,11 +331,11 @@ class Transcript(PageView, can_focus=True):
         elif url := _link_at(line, point.cell):
             self.post_message(self.LinkClicked(url))
 
-    def _hint(self, x: int, y: int) -> None:
-        """Show the target of the link under the pointer."""
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Say where the link under the pointer leads."""
         url = ""
-        if self.pages.views and self.pages.width:
-            point = self.point_at(x, y)
+        if self.pages.views and self.pages.width and not self.is_dragging:
+            point = self.point_at(event.x, event.y)
             url = _link_at(self.pages.lines_of(point.turn)[point.row], point.cell)
         hint = Content(url) if url else None
         if hint != self.tooltip:

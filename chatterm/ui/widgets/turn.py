@@ -156,6 +156,8 @@ class OpenTurnView(TurnView):
             self._texts[1].write(self.text)
         thoughts, answer = self._texts
         lines = self.head(look, self.turn)
+        if not self.reasoning and not self.text.strip():
+            lines.append(Line([Segment("…", look.note)], indent=1, joint=""))
         if self.reasoning:
             is_live = not self.text.strip()
             is_open = is_live or self.is_unfolded

@@ -15,17 +15,15 @@ from dataclasses import replace
 from markdown_it.token import Token
 from rich.segment import Segment
 
+from chatterm.ui.widgets.reading.code import code_body, code_head, language_of
 from chatterm.ui.widgets.reading.highlight import highlight
 from chatterm.ui.widgets.reading.lines import Code, Line
 from chatterm.ui.widgets.reading.look import Look
 from chatterm.ui.widgets.reading.markdown import (
     Continuation,
     block_tokens,
-    code_body,
-    code_head,
     first_table,
     gap_after,
-    language_of,
     markdown_lines,
 )
 from chatterm.ui.widgets.reading.tables import to_spans

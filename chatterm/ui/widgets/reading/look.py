@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 
-from rich.color import Color
 from rich.style import Style
+from textual.color import Color
 
 PREFIX = "transcript--"
 SYNTAX = ("keyword", "name", "type", "string", "number", "comment", "operator", "inserted", "deleted")
@@ -106,7 +106,7 @@ def look_from(style_of: Callable[[str], Style], overrides: dict[str, str]) -> Lo
         style = code + over(style_of(f"{PREFIX}syntax-{kind}"))
         syntax[kind] = style
         if colour := overrides.get(f"syntax-{kind}"):
-            syntax[kind] += Style(color=Color.parse(colour))
+            syntax[kind] += Style(color=Color.parse(colour).rich_color)
     return Look(**styles, syntax=syntax)
 
 

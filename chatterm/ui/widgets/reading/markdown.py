@@ -15,22 +15,20 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 
-from chatterm.ui.widgets.reading.highlight import highlight
-from chatterm.ui.widgets.reading.inline import cell_breaks, flat, literal, spans_of
-from chatterm.ui.widgets.reading.lines import Code, Line, Link, Span, wrap
+from chatterm.ui.widgets.reading.code import code_body, code_lines, language_of
+from chatterm.ui.widgets.reading.inline import cell_breaks, literal, spans_of
+from chatterm.ui.widgets.reading.lines import Code, Line, Span, wrap
 from chatterm.ui.widgets.reading.look import Look
 from chatterm.ui.widgets.reading.tables import Shape, Table, from_spans, shape_of, table_lines
-from chatterm.ui.widgets.reading.untrusted import clean, unix_breaks
+from chatterm.ui.widgets.reading.untrusted import unix_breaks
 
 PROSE = 100
 """Cells of the longest line of prose; longer ones are hard to read. Code and tables take all there is."""
 NARROWEST = 10
 """Cells below which lists and quotes are not indented further."""
-COPY = "copy"
 _TASK = re.compile(r"\[([ xX])\](?:\s+|$)")
 _BULLETS = "•◦▪"
 _parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 40}).enable(["table", "strikethrough"])
@@ -248,59 +246,6 @@ def table_of(block: Sequence[Token], look: Look, base: Style) -> Table:
 def _prose(spans: Sequence[Span], width: int) -> list[Line]:
     """Lines of running text."""
     return [from_spans(found, joint) for found, joint in wrap(spans, min(width, PROSE))]
-
-
-def code_lines(code: Code, width: int, look: Look) -> list[Line]:
-    """A code block: its label and copy mark, then the code, on its own background."""
-    return [code_head(code, width, look), *code_body(code.source, code, width, look)]
-
-
-def code_body(
-    source: str, code: Code, width: int, look: Look, styled: Sequence[Sequence[Span]] | None = None
-) -> list[Line]:
-    """The lines of code, wrapped where they are longer than the width.
-
-    Args:
-        source: The code, or that part of it that is set here.
-        code: The block that the lines belong to.
-        width: Cells of the whole block.
-        look: Styles.
-        styled: The lines as spans, where they were coloured already.
-    """
-    source = source.removesuffix("\n")
-    shown = clean(source).expandtabs(4)
-    styled = styled if styled is not None else highlight(shown, code.language, look.syntax, look.code)
-    written = source.split("\n")
-    lines = []
-    edge = [Segment(" ", look.code)]
-    for number, spans in enumerate(styled):
-        pieces = wrap(spans, width - 2)
-        for found, joint in pieces:
-            line = Line([Segment(s.text, s.style) for s in found], joint=joint, fill=look.code, code=code)
-            if len(pieces) == 1 and number < len(written) and "\t" in written[number]:
-                line.source = written[number]
-            lines.append(line.prefixed(edge))
-    return lines
-
-
-def code_head(code: Code, width: int, look: Look) -> Line:
-    """The line above code: the language at the left, the copy mark at the right."""
-    label = flat(code.language) if code.language else "text"
-    label = set_cell_size(label, min(cell_len(label), max(width - len(COPY) - 4, 1)))
-    gap = " " * max(width - cell_len(label) - len(COPY) - 2, 1)
-    line = Line([Segment(f" {label}{gap}{COPY} ", look.code_label)], fill=look.code_label, code=code, joint="")
-    line.indent = line.cells
-    start = width - len(COPY) - 1
-    line.mark = Link(start, start + len(COPY), "")
-    return line
-
-
-def language_of(info: str) -> str:
-    """The language named behind a fence.
-
-    Example: "python title=x" -> "python"
-    """
-    return clean(info).strip().split(maxsplit=1)[0].strip("{}.,")[:32] if info.strip() else ""
 
 
 def _divide(tokens: Sequence[Token]) -> list[Sequence[Token]]:
