@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
 import pytest
+from support.small_disk import mounted
 
 from chatterm import settings
 from chatterm.errors import SettingsError
@@ -154,21 +153,15 @@ def test_refused_value_changes_nothing(path: Path):
     assert path.read_text() == COMMENTED
 
 
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))  # no file can grow beyond ten bytes
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_when_it_cannot_be_written_the_old_file_stays(path: Path, request: pytest.FixtureRequest):
-    written(path, COMMENTED)
-    request.getfixturevalue("full_disk")
-    with pytest.raises(SettingsError, match="cannot be written"):
-        settings.save(path, {"sampling": {"top_k": 7}})
-    assert path.read_text() == COMMENTED
-    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+def test_on_a_full_disk_the_old_file_stays(path: Path):
+    with mounted(path.parent, size_kilobytes=64) as disk:
+        path.write_text(COMMENTED)
+        disk.fill()
+        with pytest.raises(SettingsError, match="cannot be written"):
+            settings.save(path, {"sampling": {"top_k": 7}})
+        disk.clear()
+        assert path.read_text() == COMMENTED
+        assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
 def test_folder_that_cannot_be_written_is_said():
