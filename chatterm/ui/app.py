@@ -1,7 +1,7 @@
 """The app: themes, keys, settings, clipboard, the start and the end. What is on the screen, screens know.
 
-It opens on an empty chat screen at once; the store, the list of conversations and the model follow
-behind the first paint, in that order.
+It opens on outlines of the chat screen at once, so it imports little by itself; the chat screen, the
+store, the list of conversations and the model follow behind the first paint, in that order.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
+from textual import work
 from textual.app import App
 from textual.binding import BindingType
 from textual.command import Provider
 from textual.screen import Screen
 
 from chatterm import paths, settings
-from chatterm.chat import Chat
 from chatterm.errors import ChattermError, ModelNotFound, SettingsError, StoreError
-from chatterm.library import Library
 from chatterm.settings import Settings
 from chatterm.ui import themes
-from chatterm.ui.clipboard import copy_natively
 from chatterm.ui.commands import COMMANDS, bindings, checked_keymap, is_possible
-from chatterm.ui.screens.chat import LAST_MODEL, ChatScreen
+from chatterm.ui.screens.opening import OpeningScreen
 
 if TYPE_CHECKING:
+    from chatterm.chat import Chat
+    from chatterm.library import Library
     from chatterm.ui.form import SettingsResult
+    from chatterm.ui.screens.chat import ChatScreen
 
 SECONDS_TO_CLOSE = 3.0
 """How long each step of quitting may take, whatever hangs."""
@@ -43,7 +43,7 @@ class ChatApp(App[None]):
     """chatterm in a terminal."""
 
     TITLE = "chatterm"
-    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", "screens/chat.tcss"]  # a default screen's is not asked for
+    CSS_PATH = "app.tcss"
     BINDINGS: ClassVar[list[BindingType]] = bindings("app")
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = set()  # screens bring ours
     ENABLE_COMMAND_PALETTE = True
@@ -82,29 +82,54 @@ class ChatApp(App[None]):
         self._theme_errors: list[str] = []
         self._theme_watch = themes.ThemeWatch()
         self._chat: Chat | None = None
+        self._chat_screen: ChatScreen | None = None
+        gc.disable()  # until all is there: collections in between only look at what stays
         self.set_keymap(self.keymap)
         self._register_themes()
         self.use_theme(self.settings.look.theme)
 
     def get_default_screen(self) -> Screen[None]:
-        """The chat screen, which is there from the first paint on."""
-        self.chat_screen = ChatScreen(self.keymap)
-        return self.chat_screen
+        """What is painted first."""
+        return OpeningScreen()
+
+    @property
+    def chat_screen(self) -> ChatScreen:
+        """The screen that is below all others.
+
+        Raises:
+            LookupError: it is not there yet.
+        """
+        if self._chat_screen is None:
+            raise LookupError("the first paint comes before the chat screen")
+        return self._chat_screen
 
     def on_mount(self) -> None:
-        """Start behind the first paint."""
+        """Go on behind the first paint."""
         for name in ("SIGTERM", "SIGHUP"):
             with suppress(NotImplementedError, AttributeError, RuntimeError, ValueError):  # not everywhere
                 asyncio.get_running_loop().add_signal_handler(
                     getattr(signal, name), partial(self.call_later, self.action_quit)
                 )
-        self.call_after_refresh(self.start)
+        self.call_after_refresh(self.open)
+
+    @work(exclusive=True, group="open")
+    async def open(self) -> None:
+        """Take the place of the outlines by the chat screen, and start."""
+        from chatterm.ui.screens.chat import ChatScreen  # late: the first paint comes before it
+
+        opening, screen = self.screen, ChatScreen(self.keymap)
+        await self.push_screen(screen)
+        screen.prompt.focus()
+        if isinstance(opening, OpeningScreen) and opening.typed:
+            screen.prompt.put(opening.typed)
+        self._chat_screen = screen
+        self.start()
 
     @work(exclusive=True, group="start")
     async def start(self) -> None:
         """Open the store, show the conversations, load the model."""
         try:
-            self._chat = await self._open_chat()
+            self._chat = self._chat or await self._open_chat()
             await self.chat_screen.begin(self._chat, continue_latest=self._continue_latest)
         except StoreError as error:
             self.chat_screen.banner.show("store", error.title, str(error), [("Try again", "retry", "")])
@@ -114,8 +139,8 @@ class ChatApp(App[None]):
         self._tell_problems(self._chat)
         await self._load_first_model(self._chat)
         self.set_interval(SECONDS_BETWEEN_THEME_LOOKS, self._look_at_themes)
-        gc.collect()
         gc.freeze()  # what is here now stays; collections look only at what comes
+        gc.enable()
 
     def action_retry(self) -> None:
         """Try again to open the conversations."""
@@ -126,7 +151,7 @@ class ChatApp(App[None]):
         if chat.model is not None:
             self.chat_screen.status.tell(activity="ready")
             return
-        last = await chat.store.recall(LAST_MODEL)
+        last = await chat.store.recall(self.chat_screen.LAST_MODEL)
         try:
             path, names = await asyncio.to_thread(
                 _first_model, self.library, self._model or chat.effective.chat.model, last
@@ -158,8 +183,9 @@ class ChatApp(App[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """As the command's row says."""
-        known = any(row.where == "app" and row.action == action for row in COMMANDS)
-        return not known or is_possible(self.chat_screen.state, action) or None
+        if not any(row.where == "app" and row.action == action and row.when for row in COMMANDS):
+            return True
+        return (self._chat_screen is not None and is_possible(self._chat_screen.state, action)) or None
 
     @work(exclusive=True, group="settings")
     async def action_choose_model(self) -> None:
@@ -226,8 +252,7 @@ class ChatApp(App[None]):
         except ModelNotFound as error:
             self._tell(error)
 
-    @on(ChatScreen.ModelWanted)
-    async def load_wanted(self, event: ChatScreen.ModelWanted) -> None:
+    async def on_chat_screen_model_wanted(self, event: ChatScreen.ModelWanted) -> None:
         """A conversation brings its own model."""
         await self._load(event.name)
 
@@ -285,18 +310,20 @@ class ChatApp(App[None]):
         """Show all keys."""
         from chatterm.ui.screens.help import HelpScreen  # late: not needed for the first paint
 
-        if self.screen is self.chat_screen:
+        if self.screen is self._chat_screen:
             self.push_screen(HelpScreen(self.keymap, self.chat_screen.transcript.BINDINGS, str(paths.settings_file())))
 
     def action_help_quit(self) -> None:
         """ctrl+c with nothing to copy: stop what runs, as in any terminal program."""
-        if self.screen is self.chat_screen and self.chat_screen.state.busy:
+        if self.screen is self._chat_screen and self.chat_screen.state.busy:
             self.chat_screen.action_stop()
         else:
             self.notify("ctrl+q closes chatterm, escape stops a reply", timeout=3)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy through the terminal (also over SSH) and with the system's own tool, where there is one."""
+        from chatterm.ui.clipboard import copy_natively  # late: not needed for the first paint
+
         super().copy_to_clipboard(text)
         self.run_worker(copy_natively(text), group="clipboard", exclusive=True)
 
@@ -313,6 +340,7 @@ class ChatApp(App[None]):
 
     async def _close(self) -> None:
         """Stop the reply, keep the draft, end the engine and the store; once, whatever hangs."""
+        gc.enable()
         chat, self._chat = self._chat, None
         if chat is None:
             return

@@ -63,6 +63,7 @@ async def test_a_store_that_cannot_be_opened_is_a_notice_that_can_be_retried() -
 
     app._open_chat = fail_once
     async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen)
         banner = app.chat_screen.banner
         await wait_for(pilot, lambda: banner.has_class("-shown") and banner.query("Action").first().size.width > 0)
         assert "is not a database" in str(banner.query_one(".banner--text").visual)
@@ -120,6 +121,7 @@ async def test_a_default_that_is_changed_is_saved_and_counts_at_once() -> None:
 async def test_a_change_for_one_conversation_leaves_the_others_alone() -> None:
     app = make_app("Yes.")
     async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: app.chat_screen)
         screen = app.chat_screen
         await wait_for(pilot, lambda: screen.state.is_open)
         await app.apply(screen.chat, SettingsResult({"sampling": {"temperature": 1.5}}, "conversation"))
@@ -133,6 +135,7 @@ async def test_a_change_of_the_context_window_loads_the_model_again(tmp_path: Pa
     file = model_file(tmp_path / "models")
     app = make_app("Yes.", with_model=False, model=str(file))
     async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: app.chat_screen)
         screen = app.chat_screen
         await wait_for(pilot, lambda: screen.status.told.activity == "ready")
         await app.apply(screen.chat, SettingsResult({"load": {"n_ctx": 2048}}, "default"))
@@ -142,6 +145,7 @@ async def test_a_change_of_the_context_window_loads_the_model_again(tmp_path: Pa
 async def test_a_model_that_is_not_here_is_named() -> None:
     app = make_app(with_model=False, model="no-such-model")
     async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: app.chat_screen)
         banner = app.chat_screen.banner
         await wait_for(pilot, lambda: banner.has_class("-shown"))
         assert "no-such-model" in str(banner.query_one(".banner--text").visual)
@@ -154,6 +158,7 @@ async def test_a_signal_to_end_keeps_what_arrived(name: str) -> None:
     engine.gate = asyncio.Event()
     app = make_app(engine=engine)
     async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: app.chat_screen)
         screen = app.chat_screen
         await wait_for(pilot, lambda: screen.state.is_open)
         await pilot.press(*"Count", "enter")

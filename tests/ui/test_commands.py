@@ -86,6 +86,7 @@ def test_the_footer_keeps_help_and_leaves_out_what_has_no_room() -> None:
 async def test_own_keys_do_what_they_say_and_unknown_ones_are_named() -> None:
     app = make_app("One.", "Two.", settings=Settings(keys={"regenerate": "ctrl+y", "no_such": "f11"}))
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen)
         screen = app.chat_screen
         await wait_for(pilot, lambda: any("keys.no_such" in n.message for n in app._notifications))
         await pilot.press(*"Hi", "enter")
@@ -114,6 +115,7 @@ async def test_help_lists_every_command_with_its_key() -> None:
 async def test_the_palette_offers_what_is_possible_and_does_it() -> None:
     app = make_app("Yes.")
     async with app.run_test(size=(120, 36)) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen)
         screen = app.chat_screen
         await wait_for(pilot, lambda: screen.state.is_open)
         await pilot.press("ctrl+p")
@@ -127,6 +129,7 @@ async def test_the_palette_offers_what_is_possible_and_does_it() -> None:
 async def test_a_click_in_the_footer_and_in_the_header_does_the_command() -> None:
     app = make_app("Yes.")
     async with app.run_test(size=(120, 36)) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen)
         screen = app.chat_screen
         await wait_for(pilot, lambda: screen.state.is_open and "F1 help" in screen.footer.render().plain)
         await pilot.click(screen.footer, offset=(screen.footer.render().plain.index("F1") + 2, 0))

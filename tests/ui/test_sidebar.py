@@ -42,6 +42,7 @@ async def test_more_are_read_when_the_end_comes_into_view() -> None:
     await fill([f"chat {n}" for n in range(PAGE + 50)])
     app = make_app()
     async with app.run_test(size=(120, 36)) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen)
         sidebar = app.chat_screen.sidebar
         await wait_for(pilot, lambda: len(sidebar.conversations) == PAGE)
         sidebar.focus_list()
@@ -55,6 +56,7 @@ async def test_typing_in_the_filter_finds_a_title() -> None:
     await fill(["Sky colours", "Pancakes", "The Sky again"])
     app = make_app()
     async with app.run_test(size=(120, 36)) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen)
         sidebar = app.chat_screen.sidebar
         await wait_for(pilot, lambda: len(sidebar.conversations) == 3)
         sidebar.focus_list()
@@ -70,6 +72,7 @@ async def test_long_and_strange_titles_take_one_row() -> None:
     await fill(["[red]not markup[/]", "漢字" * 40, "two\nlines"])
     app = make_app()
     async with app.run_test(size=(120, 36)) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen)
         sidebar = app.chat_screen.sidebar
         await wait_for(pilot, lambda: len(sidebar.conversations) == 3)
         options = sidebar.query_one(ConversationList)

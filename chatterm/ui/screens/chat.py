@@ -35,6 +35,7 @@ from chatterm.ui.messages import RunCommand
 from chatterm.ui.screens.dialogs import RenameDialog
 from chatterm.ui.screens.hints import hello_hint, no_model_hint
 from chatterm.ui.screens.live import LiveReply, measures_of
+from chatterm.ui.screens.opening import WIDE
 from chatterm.ui.screens.state import State
 from chatterm.ui.widgets.banner import Banner
 from chatterm.ui.widgets.footer import Footer
@@ -45,19 +46,20 @@ from chatterm.ui.widgets.sidebar import Sidebar
 from chatterm.ui.widgets.status import Status, activity_of
 from chatterm.ui.widgets.transcript import Transcript
 
-WIDE = 100
-"""Columns from which the list of conversations has a place of its own."""
 SECONDS_TO_SAVE_DRAFT = 1.0
-DRAFT, QUEUE, LIST_WANTED, LAST_MODEL = "draft", "queue", "list wanted", "last model"
-"""What the app remembers by itself, by its name in the store."""
+DRAFT, QUEUE, LIST_WANTED = "draft", "queue", "list wanted"
+"""What the screen remembers by itself, by its name in the store."""
 
 
 class ChatScreen(Screen[None]):
     """One conversation, and the way to all others."""
 
+    CSS_PATH = "chat.tcss"
     BINDINGS: ClassVar[list[BindingType]] = bindings("chat")
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {CommandSearch}
     AUTO_FOCUS = "#prompt"
+    LAST_MODEL = "last model"
+    """Under which name the store remembers the model that was loaded last."""
 
     list_wanted = var(True)
     """Whether the list is shown where it has a place of its own; kept over restarts."""
@@ -390,7 +392,7 @@ class ChatScreen(Screen[None]):
                     self.status.tell(activity=activity_of(event))
                     if isinstance(event, Loaded) and event.notes:
                         self.notify("\n".join(event.notes), title=event.model.name, markup=False)
-            await self.remember(LAST_MODEL, str(path))
+            await self.remember(self.LAST_MODEL, str(path))
         except (LoadCancelled, asyncio.CancelledError):
             self.status.tell(activity="loading stopped")
         except ChattermError as error:
@@ -547,6 +549,11 @@ class ChatScreen(Screen[None]):
             self.sidebar.focus_list()
         else:
             self.prompt.focus()
+
+    def on_key(self, event: events.Key) -> None:
+        """What is typed before anything has the focus belongs to the prompt."""
+        if self.focused is None and event.is_printable and event.character:
+            self.prompt.insert(event.character)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """A list that lies over the conversation goes when it is left."""
