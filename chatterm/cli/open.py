@@ -35,7 +35,7 @@ def open_app(model: str = "", *, continue_latest: bool = False) -> int:
 
     app = ChatApp(
         open_chat,
-        make_library(chosen),
+        lambda: make_library(chosen),
         chosen,
         problem=problem,
         model=model,

@@ -22,7 +22,7 @@ from textual.command import Provider
 from textual.screen import Screen
 
 from chatterm import paths, settings
-from chatterm.errors import ChattermError, ModelNotFound, SettingsError, StoreError
+from chatterm.errors import ChattermError, ModelNotFound, SettingsError, StoreError, ThemeError
 from chatterm.settings import Settings
 from chatterm.ui import themes
 from chatterm.ui.commands import COMMANDS, bindings, checked_keymap, is_possible
@@ -51,7 +51,7 @@ class ChatApp(App[None]):
     def __init__(
         self,
         open_chat: Callable[[], Awaitable[Chat]],
-        library: Library,
+        make_library: Callable[[], Library],
         chosen: Settings | None = None,
         *,
         problem: SettingsError | None = None,
@@ -63,7 +63,7 @@ class ChatApp(App[None]):
 
         Args:
             open_chat: Opens the store and joins it with the engine; called after the first paint.
-            library: The models of this machine.
+            make_library: Gives the models of this machine; called after the first paint.
             chosen: The user's settings; the defaults where the file cannot be used.
             problem: Why it cannot.
             model: A file or a part of a model's name that was asked for on the command line.
@@ -72,7 +72,7 @@ class ChatApp(App[None]):
         """
         super().__init__()
         self.settings = chosen or Settings()
-        self.library = library
+        self._make_library = make_library
         self.keymap, self._key_problems = checked_keymap(self.settings.keys)
         self._open_chat = open_chat
         self._problem = problem
@@ -85,7 +85,7 @@ class ChatApp(App[None]):
         self._chat_screen: ChatScreen | None = None
         gc.disable()  # until all is there: collections in between only look at what stays
         self.set_keymap(self.keymap)
-        self._register_themes()
+        self._register_first_theme()
         self.use_theme(self.settings.look.theme)
 
     def get_default_screen(self) -> Screen[None]:
@@ -118,11 +118,14 @@ class ChatApp(App[None]):
         from chatterm.ui.screens.chat import ChatScreen  # late: the first paint comes before it
 
         opening, screen = self.screen, ChatScreen(self.keymap)
+        self.library = self._make_library()
         await self.push_screen(screen)
         screen.prompt.focus()
         if isinstance(opening, OpeningScreen) and opening.typed:
             screen.prompt.put(opening.typed)
         self._chat_screen = screen
+        self._register_themes()
+        self.use_theme(self.settings.look.theme)
         self.start()
 
     @work(exclusive=True, group="start")
@@ -262,6 +265,14 @@ class ChatApp(App[None]):
         if self._chat is not None:
             self._chat.settings = chosen
 
+    def _register_first_theme(self) -> None:
+        """Make the theme that is needed first known, without a look at the others."""
+        name = self.settings.look.theme or themes.automatic(self._is_dark)
+        for folder in (paths.user_themes_folder(), paths.shipped_themes_folder()):
+            with suppress(ThemeError):  # said when all are read
+                self.register_theme(themes.read_theme(folder / f"{name}.toml"))
+                return
+
     def _register_themes(self) -> None:
         """Make the theme files known, and keep what is wrong with the others."""
         found, errors = themes.load_themes()
@@ -276,10 +287,12 @@ class ChatApp(App[None]):
 
     def use_theme(self, name: str) -> None:
         """Look like this; empty is as the terminal's background is."""
-        if name and name not in self.available_themes:
-            self._theme_errors.append(f"There is no theme “{name}”.")
-            name = ""
-        self.theme = name or themes.automatic(self._is_dark)
+        wanted = name or themes.automatic(self._is_dark)
+        if wanted in self.available_themes:
+            self.theme = wanted
+        elif self._chat_screen is not None:  # else it may be known in a moment
+            self._theme_errors.append(f"There is no theme “{wanted}”.")
+            self.theme = themes.automatic(self._is_dark)
 
     def _look_at_themes(self) -> None:
         """Take over a theme file that was saved."""

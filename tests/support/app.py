@@ -35,7 +35,7 @@ def make_app(
     async def open_chat() -> Chat:
         return Chat(await Store.open(paths.store_file()), engine, chosen)
 
-    return ChatApp(open_chat, Library(chosen), chosen, model=model, continue_latest=continue_latest)
+    return ChatApp(open_chat, lambda: Library(chosen), chosen, model=model, continue_latest=continue_latest)
 
 
 def model_file(folder: Path, name: str = "second-model-q8_0.gguf") -> Path:

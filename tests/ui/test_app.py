@@ -78,14 +78,14 @@ async def test_a_broken_settings_file_is_named() -> None:
     async def open_chat() -> Chat:
         return Chat(await Store.open(paths.store_file()), ScriptedEngine(model=MODEL), Settings())
 
-    app = ChatApp(open_chat, Library(Settings()), problem=problem)
+    app = ChatApp(open_chat, lambda: Library(Settings()), problem=problem)
     async with app.run_test(notifications=True) as pilot:
         await wait_for(pilot, lambda: any("sampling.temperature" in n.message for n in app._notifications))
 
 
 @pytest.mark.parametrize(("is_dark", "theme"), [(True, "midnight"), (False, "paper"), (None, "midnight")])
 async def test_without_a_chosen_theme_the_terminal_decides(is_dark: bool | None, theme: str) -> None:
-    app = ChatApp(make_app()._open_chat, Library(Settings()), is_dark=is_dark)
+    app = ChatApp(make_app()._open_chat, lambda: Library(Settings()), is_dark=is_dark)
     async with app.run_test():
         assert app.theme == theme
 
