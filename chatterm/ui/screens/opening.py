@@ -9,7 +9,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
-from textual.widget import Widget
 from textual.widgets import Static
 
 from chatterm.ui.commands import COMMANDS
@@ -50,7 +49,7 @@ class OpeningScreen(Screen[None]):
                 with Vertical(classes="opening--list"):
                     yield Static("Find a title", classes="opening--find")
             with Vertical():
-                yield Widget(classes="opening--page")
+                yield Static(classes="opening--page")
                 yield Static("Ask something", classes="opening--prompt")
         yield Static("starting", classes="opening--status")
         yield footer
