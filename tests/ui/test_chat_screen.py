@@ -14,7 +14,7 @@ from support.waiting import wait_for
 from textual.pilot import Pilot
 
 from chatterm import paths
-from chatterm.conversation import Role, TurnState
+from chatterm.conversation import ReplyRecord, Role, TurnState
 from chatterm.engine.scripted import Line, ScriptedEngine
 from chatterm.errors import LibraryMissing, WorkerDied
 from chatterm.settings import ModelsSettings, Settings
@@ -233,6 +233,20 @@ async def test_reopening_finds_the_conversation_and_goes_on() -> None:
         assert said(screen) == ["Sky?", "Blue."]
         await ask(pilot, screen, "Grass?")
         assert [turn.text for turn in engine.prompts[0].turns] == ["Sky?", "Blue.", "Grass?"]
+
+
+async def test_an_interrupted_reply_is_named_and_can_be_gone_on_with() -> None:
+    store = await Store.open(paths.store_file())
+    conversation, question = await store.start("Count")
+    reply = await store.begin_reply(conversation.id, question.id, ReplyRecord())
+    await store.finish_reply(reply.id, TurnState.INTERRUPTED, "One", "", ReplyRecord())
+    await store.close()
+    app = make_app(" two.", continue_latest=True)
+    async with opened(app) as (pilot, screen):
+        assert "The last reply was interrupted" in notices(app)
+        await wait_for(pilot, lambda: screen.state.can_resume)
+        await pilot.press("ctrl+g")
+        await wait_for(pilot, lambda: said(screen) == ["Count", "One two."] and screen.state.is_idle)
 
 
 async def test_draft_and_queue_survive_quitting() -> None:

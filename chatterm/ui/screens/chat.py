@@ -447,6 +447,13 @@ class ChatScreen(Screen[None]):
                 self.live.open(self.transcript, turns[-1])
         self.transcript.unseen = self.chat.unseen
         self.list_over = False
+        if turns and turns[-1].state is TurnState.INTERRUPTED:
+            self.notify(
+                f"chatterm ended while it was written; {key_of('resume', self.keymap)} goes on with it.",
+                title="The last reply was interrupted",
+                severity="warning",
+                timeout=8,
+            )
         record = turns[-1].record if turns else None
         self.status.tell(n_used=record.n_prompt + record.n_generated if record else 0)
         self.show_model()
