@@ -200,3 +200,16 @@ async def test_a_copy_goes_to_the_systems_own_tool_too(tmp_path: Path, monkeypat
     async with app.run_test() as pilot:
         app.copy_to_clipboard("grüße")
         await wait_for(pilot, lambda: got.exists() and got.read_text() == "grüße")
+
+
+async def test_a_theme_is_chosen_in_the_palette_and_kept() -> None:
+    app = make_app()
+    async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: app.chat_screen.state.is_open)
+        app.action_choose_theme()
+        await wait_for(pilot, lambda: app.screen is not app.chat_screen)
+        await pilot.press(*"paper")
+        await wait_for(pilot, lambda: app.screen.query_one("OptionList").option_count == 1)  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: app.theme == "paper" and paths.settings_file().exists())
+    assert settings.load(paths.settings_file()).look.theme == "paper"
