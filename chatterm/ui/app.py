@@ -137,6 +137,7 @@ class ChatApp(App[None]):
         except StoreError as error:
             self.chat_screen.banner.show("store", error.title, str(error), [("Try again", "retry", "")])
             self.chat_screen.status.tell(activity="no conversations", is_wrong=True)
+            gc.enable()
             return
         self.chat_screen.banner.clear("store")
         self._tell_problems(self._chat)

@@ -40,7 +40,7 @@ class RenameDialog(ModalScreen[str | None]):
         """One field."""
         with Vertical() as box:
             box.border_title = "Rename"
-            yield Label("Title of the conversation; an empty one is its first question")
+            yield Label("Title; empty takes the first question back")
             yield Input(self.old_title, max_length=200)
             yield Label("enter keeps it · escape leaves the old one")
 
