@@ -26,7 +26,7 @@ from textual.timer import Timer
 from textual.widgets import TextArea
 from textual.worker import Worker, get_current_worker
 
-from chatterm.chat import Chat, ChatEvent, TurnAdded, TurnSettled
+from chatterm.chat import Chat, ChatEvent, TurnAdded, TurnRenumbered, TurnSettled
 from chatterm.conversation import Role, TurnState
 from chatterm.errors import ChattermError, EngineError, LoadCancelled, StoreError
 from chatterm.events import Finished, Loaded, Prefilling, Prompted, Token, Trimmed
@@ -228,6 +228,8 @@ class ChatScreen(Screen[None]):
                             self.transcript.append(turn)
                         case TurnSettled(turn=turn):
                             live.settle(turn)
+                        case TurnRenumbered():
+                            live.renumbered = True
                         case Trimmed():
                             self.show_trimmed(event)
                         case Prompted():
@@ -249,6 +251,8 @@ class ChatScreen(Screen[None]):
                 self.status.tell(activity="stopped")
         if self.state.closing:
             return
+        if live.renumbered:
+            self.transcript.show(self.state.turns)
         self.status.tell(is_busy=False)
         self.refresh_state()
         self.count_siblings()

@@ -16,6 +16,8 @@ class LiveReply:
     def __init__(self) -> None:
         self.turn: Turn | None = None
         """The reply's row; None before it was begun."""
+        self.renumbered = False
+        """Whether turns got other ids, since they could not be saved at first."""
         self.n_prompt = 0
         self._speed = Speed()
         self._shown: OpenTurn | None = None
