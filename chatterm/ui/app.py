@@ -183,8 +183,6 @@ class ChatApp(App[None]):
     def _tell(self, error: ChattermError) -> None:
         self.notify(str(error), title=error.title, severity="error", timeout=15, markup=False)
 
-    # Settings and looks.
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """As the command's row says."""
         if not any(row.where == "app" and row.action == action and row.when for row in COMMANDS):
@@ -340,8 +338,6 @@ class ChatApp(App[None]):
 
         super().copy_to_clipboard(text)
         self.run_worker(copy_natively(text), group="clipboard", exclusive=True)
-
-    # The end.
 
     async def action_quit(self) -> None:
         """Stop what runs, keep what arrived, close everything, within a few seconds."""

@@ -135,8 +135,6 @@ class ChatScreen(Screen[None]):
             return f"Choose a model first: {key_of('choose_model', self.keymap)}"
         return "Ask something"
 
-    # The start.
-
     async def begin(self, chat: Chat, *, continue_latest: bool) -> None:
         """The store is open: show what there is, the latest conversation where it is asked for.
 
@@ -175,8 +173,6 @@ class ChatScreen(Screen[None]):
         if self._draft_timer is not None:
             self._draft_timer.stop()
         self._draft_timer = self.set_timer(SECONDS_TO_SAVE_DRAFT, self.save_draft)
-
-    # Asking and answering.
 
     @on(Prompt.Submitted)
     def submit(self, event: Prompt.Submitted) -> None:
@@ -379,8 +375,6 @@ class ChatScreen(Screen[None]):
     def _open_link(self, event: Transcript.LinkClicked) -> None:
         self.app.open_url(event.url)
 
-    # The model.
-
     @work(exclusive=True, group="load")
     async def load_model(self, path: Path) -> None:
         """Load a model with progress, after the reply that runs; the conversation stays readable."""
@@ -438,8 +432,6 @@ class ChatScreen(Screen[None]):
             self.status.tell(activity=error.title[0].lower() + error.title[1:], is_wrong=True)
         else:
             self.notify(str(error), title=error.title, severity="error", timeout=12, markup=False)
-
-    # The conversations.
 
     def show_conversation(self) -> None:
         """Draw the conversation that is open now."""
@@ -540,8 +532,6 @@ class ChatScreen(Screen[None]):
     @on(Sidebar.Failed)
     def _show_failure(self, event: Sidebar.Failed) -> None:
         self.show_error(event.error)
-
-    # Where things are.
 
     def action_focus_prompt(self) -> None:
         """Back to writing."""
