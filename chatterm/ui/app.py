@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -105,11 +106,9 @@ class ChatApp(App[None]):
 
     def on_mount(self) -> None:
         """Go on behind the first paint."""
-        for name in ("SIGTERM", "SIGHUP"):
-            with suppress(NotImplementedError, AttributeError, RuntimeError, ValueError):  # not everywhere
-                asyncio.get_running_loop().add_signal_handler(
-                    getattr(signal, name), partial(self.call_later, self.action_quit)
-                )
+        for name, react in {"SIGTERM": self.action_quit, "SIGHUP": self._hang_up}.items():
+            with suppress(AttributeError, ValueError):  # not everywhere, and in the main thread alone
+                signal.signal(getattr(signal, name), partial(self._end_soon, asyncio.get_running_loop(), react))
         self.call_after_refresh(self.open)
 
     @work(exclusive=True, group="open")
@@ -343,6 +342,17 @@ class ChatApp(App[None]):
         """Stop what runs, keep what arrived, close everything, within a few seconds."""
         await self._close()
         self.exit()
+
+    def _end_soon(self, loop: asyncio.AbstractEventLoop, react: Callable[[], Awaitable[None]], *_: object) -> None:
+        """A signal says that it is over; whatever hangs then, the alarm ends the process."""
+        signal.setitimer(signal.ITIMER_REAL, 4 * SECONDS_TO_CLOSE)  # its default action needs no thread that still runs
+        loop.call_soon_threadsafe(self.call_later, react)
+
+    async def _hang_up(self) -> None:
+        """The terminal is gone: keep what arrived, and end without drawing, since a write would wait for ever."""
+        with self.batch_update():
+            await self._close()
+        os._exit(128 + signal.SIGHUP)
 
     async def on_unmount(self) -> None:
         """However the app ends, nothing that arrived is lost."""

@@ -119,6 +119,21 @@ def test_what_was_written_survives_the_death_of_everything(models: Path) -> None
         quit_app(terminal)
 
 
+def test_a_terminal_that_is_closed_ends_everything_and_keeps_what_arrived(models: Path) -> None:
+    terminal = chatterm("--model", str(models / "rambler.gguf"))
+    terminal.wait_for(READY)
+    terminal.send("Go on.", "enter")
+    terminal.wait_for(BUSY)
+    worker = worker_of(terminal)
+    os.close(terminal.leader)
+    assert terminal.process.wait(30) == 128 + signal.SIGHUP
+    worker.wait(20)
+    with sqlite3.connect(paths.store_file()) as database:
+        state, text = database.execute("SELECT state, text FROM turns WHERE role = 'assistant'").fetchone()
+    assert state == "stopped"
+    assert text
+
+
 def test_a_prompt_of_many_lines_is_pasted_and_not_sent(models: Path) -> None:
     with chatterm("--model", str(models / "blue.gguf")) as terminal:
         terminal.wait_for(READY)
