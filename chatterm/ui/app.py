@@ -106,9 +106,8 @@ class ChatApp(App[None]):
 
     def on_mount(self) -> None:
         """Go on behind the first paint."""
-        for name, react in {"SIGTERM": self.action_quit, "SIGHUP": self._hang_up}.items():
-            with suppress(AttributeError, ValueError):  # not everywhere, and in the main thread alone
-                signal.signal(getattr(signal, name), partial(self._end_soon, asyncio.get_running_loop(), react))
+        if not self.is_headless:
+            self._listen_to_signals()
         self.call_after_refresh(self.open)
 
     @work(exclusive=True, group="open")
@@ -342,6 +341,12 @@ class ChatApp(App[None]):
         """Stop what runs, keep what arrived, close everything, within a few seconds."""
         await self._close()
         self.exit()
+
+    def _listen_to_signals(self) -> None:
+        """End in good order also when the system, or the loss of the terminal, says so."""
+        for name, react in {"SIGTERM": self.action_quit, "SIGHUP": self._hang_up}.items():
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), partial(self._end_soon, asyncio.get_running_loop(), react))
 
     def _end_soon(self, loop: asyncio.AbstractEventLoop, react: Callable[[], Awaitable[None]], *_: object) -> None:
         """A signal says that it is over; whatever hangs then, the alarm ends the process."""

@@ -119,14 +119,21 @@ def test_what_was_written_survives_the_death_of_everything(models: Path) -> None
         quit_app(terminal)
 
 
-def test_a_terminal_that_is_closed_ends_everything_and_keeps_what_arrived(models: Path) -> None:
+@pytest.mark.parametrize("how", ["closed", "terminated"])
+def test_what_arrived_is_kept_when_the_terminal_is_closed_or_the_system_ends_it(models: Path, how: str) -> None:
     terminal = chatterm("--model", str(models / "rambler.gguf"))
     terminal.wait_for(READY)
     terminal.send("Go on.", "enter")
     terminal.wait_for(BUSY)
     worker = worker_of(terminal)
-    os.close(terminal.leader)
-    assert terminal.process.wait(30) == 128 + signal.SIGHUP
+    if how == "closed":
+        os.close(terminal.leader)
+        assert terminal.process.wait(30) == 128 + signal.SIGHUP
+    else:
+        terminal.process.terminate()
+        assert terminal.wait_for_end() == 0
+        assert b"\x1b[?1049l\x1b[?25h" in terminal.written, "the terminal is as it was before"
+        os.close(terminal.leader)
     worker.wait(20)
     with sqlite3.connect(paths.store_file()) as database:
         state, text = database.execute("SELECT state, text FROM turns WHERE role = 'assistant'").fetchone()

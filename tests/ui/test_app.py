@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,6 @@ from support.waiting import wait_for
 
 from chatterm import paths, settings
 from chatterm.chat import Chat
-from chatterm.conversation import TurnState
 from chatterm.engine.scripted import ScriptedEngine
 from chatterm.errors import SettingsError, StoreDamaged
 from chatterm.library import Library
@@ -149,27 +147,6 @@ async def test_a_model_that_is_not_here_is_named() -> None:
         banner = app.chat_screen.banner
         await wait_for(pilot, lambda: banner.has_class("-shown"))
         assert "no-such-model" in str(banner.query_one(".banner--text").visual)
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signal on this platform")
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-async def test_a_signal_to_end_keeps_what_arrived(name: str) -> None:
-    engine = ScriptedEngine("One two three.")
-    engine.gate = asyncio.Event()
-    app = make_app(engine=engine)
-    async with app.run_test() as pilot:
-        await wait_for(pilot, lambda: app.chat_screen)
-        screen = app.chat_screen
-        await wait_for(pilot, lambda: screen.state.is_open)
-        await pilot.press(*"Count", "enter")
-        await wait_for(pilot, lambda: screen.live is not None and screen.status.told.activity == "writing")
-        os.kill(os.getpid(), getattr(signal, name))
-        await wait_for(pilot, lambda: not app.is_running)
-    store = await Store.open(paths.store_file())
-    latest = await store.latest()
-    assert latest
-    assert [turn.state for turn in await store.turns(latest.id)] == [TurnState.FINISHED, TurnState.STOPPED]
-    await store.close()
 
 
 async def test_quitting_does_not_wait_for_an_engine_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
