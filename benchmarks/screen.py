@@ -75,7 +75,7 @@ def run_app(n_turns: int, rate: float, n_tokens: int) -> None:
 
     settings = Settings()
     engine = Replay(model=ModelInfo(path="model.gguf", name="Model", quantization="Q4_K_M", n_ctx=8192))
-    ChatApp(open_chat, Library(settings), settings, is_dark=True, continue_latest=True).run()
+    ChatApp(open_chat, lambda: Library(settings), settings, is_dark=True, continue_latest=True).run()
 
 
 def start(n_turns: int = 0, rate: float = 200, n_tokens: int = 2000) -> Program:
@@ -89,11 +89,14 @@ def first_paint() -> dict[str, float]:
     cpu: dict[str, list[float]] = {name: [] for name in commands}
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     memory: dict[str, list[float]] = {name: [] for name in commands}
+    opened: list[float] = []
     for _ in range(N_STARTS):
         for name, command in commands.items():
             with Program(command) as program:
                 seconds[name].append(program.wait_for("New chat") - program.started_at)
                 cpu[name].append(program.cpu_seconds())
+                if name == "chatterm":
+                    opened.append(program.wait_for("no model") - program.started_at)
                 program.wait_until_quiet()
                 memory[name].append(program.memory_mb())
     median = statistics.median
@@ -101,6 +104,8 @@ def first_paint() -> dict[str, float]:
         "over an empty app, CPU": median(cpu["chatterm"]) / median(cpu["empty"]),
         "over an empty app, wall": median(seconds["chatterm"]) / median(seconds["empty"]),
         "CPU s": median(cpu["chatterm"]),
+        "s until conversations and models are read": median(opened),
+        "s of an empty app": median(seconds["empty"]),
         "MB": median(memory["chatterm"]),
         "MB of an empty app": median(memory["empty"]),
     }

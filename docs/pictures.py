@@ -70,7 +70,7 @@ async def draw(folder: Path) -> None:
     async def open_chat() -> Chat:
         return chat
 
-    app = ChatApp(open_chat, Library(chosen), chosen, is_dark=True)
+    app = ChatApp(open_chat, lambda: Library(chosen), chosen, is_dark=True)
     async with app.run_test(size=SIZE) as pilot:
         await app.workers.wait_for_complete()
         await pilot.press(*QUESTION, "enter")
