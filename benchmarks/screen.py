@@ -36,7 +36,6 @@ N_STARTS = 9
 def run_app(n_turns: int, rate: float, n_tokens: int) -> None:
     """chatterm with a conversation of so many turns and an engine that writes at a rate."""
     from chatterm import paths
-    from chatterm.chat import Chat
     from chatterm.conversation import ReplyRecord, TurnState
     from chatterm.engine.base import Prompt
     from chatterm.engine.scripted import ScriptedEngine
@@ -59,7 +58,7 @@ def run_app(n_turns: int, rate: float, n_tokens: int) -> None:
             yield Token(f"\n\n{END}-{time.monotonic():.3f}-\n", n_tokens)
             yield Finished(FinishReason.END, n_generated=n_tokens, n_used=n_tokens, n_ctx=8192)
 
-    async def open_chat() -> Chat:
+    async def open_store() -> Store:
         store = await Store.open(paths.store_file())
         record = ReplyRecord(model_name="Model")
         if n_turns and await store.latest() is None:
@@ -71,11 +70,11 @@ def run_app(n_turns: int, rate: float, n_tokens: int) -> None:
                 await store.finish_reply(reply.id, TurnState.FINISHED, text, "", record)
                 parent = reply.id
             await store.set_head(conversation.id, parent)
-        return Chat(store, engine, settings)
+        return store
 
     settings = Settings()
     engine = Replay(model=ModelInfo(path="model.gguf", name="Model", quantization="Q4_K_M", n_ctx=8192))
-    ChatApp(open_chat, lambda: Library(settings), settings, is_dark=True, continue_latest=True).run()
+    ChatApp(open_store, lambda: engine, lambda: Library(settings), settings, is_dark=True, continue_latest=True).run()
 
 
 def start(n_turns: int = 0, rate: float = 200, n_tokens: int = 2000) -> Program:

@@ -106,6 +106,11 @@ class Chat:
         return self._journal.overrides
 
     @property
+    def own_model(self) -> str:
+        """The model that the open conversation has for itself; empty where it has none."""
+        return str(self.overrides.get("chat", {}).get("model", ""))
+
+    @property
     def effective(self) -> Settings:
         """The settings that count in the open conversation."""
         return self.settings.merged_as_far_as_valid(self.overrides)
@@ -119,6 +124,11 @@ class Chat:
     def is_saved(self) -> bool:
         """Whether nothing is only in memory."""
         return all(journal.is_saved for journal in (*self._kept, self._journal))
+
+    @property
+    def is_written_here(self) -> bool:
+        """Whether a reply is being written at the end of the open branch."""
+        return self._writing is not None and self._writing[0] is self._journal
 
     @property
     def can_resume(self) -> bool:
@@ -199,6 +209,27 @@ class Chat:
         if turn_id < 0:  # not saved yet, and so without any
             return [turn for turn in self.turns if turn.id == turn_id]
         return await self.store.siblings(turn_id)
+
+    async def answers(self) -> tuple[int, int]:
+        """Which answer to the last question is shown, counted from 0, and how many there are.
+
+        Raises:
+            StoreError: they cannot be read.
+        """
+        if not self.turns or (last := self.turns[-1]).role is not Role.ASSISTANT:
+            return 0, 0
+        ids = [turn.id for turn in await self.siblings(last.id)]
+        return ids.index(last.id), len(ids)
+
+    async def flip(self, step: int) -> None:
+        """Show another answer to the last question; after the last one comes the first.
+
+        Raises:
+            StoreError: as in `switch`.
+        """
+        last = self.turns[-1]
+        ids = [turn.id for turn in await self.siblings(last.id)]
+        await self.switch(ids[(ids.index(last.id) + step) % len(ids)])
 
     async def switch(self, turn_id: int) -> None:
         """Open the branch that goes through a turn, to its newest end.

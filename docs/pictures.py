@@ -65,12 +65,11 @@ async def draw(folder: Path) -> None:
         chat.new()
         async for _event in chat.reply(question):
             pass
-    chat.new()
 
-    async def open_chat() -> Chat:
-        return chat
+    async def open_store() -> Store:
+        return store
 
-    app = ChatApp(open_chat, lambda: Library(chosen), chosen, is_dark=True)
+    app = ChatApp(open_store, lambda: engine, lambda: Library(chosen), chosen, is_dark=True)
     async with app.run_test(size=SIZE) as pilot:
         await app.workers.wait_for_complete()
         await pilot.press(*QUESTION, "enter")

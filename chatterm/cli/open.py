@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from chatterm.cli.join import load_settings, make_engine, make_library, open_store
 from chatterm.errors import SettingsError
 from chatterm.settings import Settings
-
-if TYPE_CHECKING:
-    from chatterm.chat import Chat
 
 
 def open_app(model: str = "", *, continue_latest: bool = False) -> int:
@@ -28,13 +24,9 @@ def open_app(model: str = "", *, continue_latest: bool = False) -> int:
         problem = error
     is_dark = None if chosen.look.theme else background_is_dark()
 
-    async def open_chat() -> Chat:
-        from chatterm.chat import Chat
-
-        return Chat(await open_store(), make_engine(), chosen)
-
     app = ChatApp(
-        open_chat,
+        open_store,
+        make_engine,
         lambda: make_library(chosen),
         chosen,
         problem=problem,

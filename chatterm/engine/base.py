@@ -99,6 +99,14 @@ class Engine(Protocol):
         """The model that is loaded; None when there is none (also after the worker has died)."""
         ...
 
+    async def start(self) -> None:
+        """Get ready ahead of the first load, where that takes time; never needed.
+
+        Raises:
+            WorkerDied: it did not work, and the load that follows would say so too.
+        """
+        ...
+
     def load(self, path: Path, options: LoadOptions) -> AsyncGenerator[LoadEvent, None]:
         """Take the place of the loaded model by this one; ends with `Loaded`.
 

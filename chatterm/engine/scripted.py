@@ -65,6 +65,11 @@ class ScriptedEngine:
         self.prompts: list[Prompt] = []
         """What was asked, for tests to look at."""
         self.samplings: list[Sampling] = []
+        self.n_starts = 0
+
+    async def start(self) -> None:
+        """Nothing takes time here."""
+        self.n_starts += 1
 
     async def load(self, path: Path, options: LoadOptions) -> AsyncGenerator[LoadEvent, None]:
         """Pretend to load, through all stages."""

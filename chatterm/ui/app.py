@@ -23,15 +23,18 @@ from textual.command import Provider
 from textual.screen import Screen
 
 from chatterm import paths, settings
-from chatterm.errors import ChattermError, ModelNotFound, SettingsError, StoreError, ThemeError
+from chatterm.errors import ChattermError, ModelNotFound, SettingsError, StoreError
 from chatterm.settings import Settings
 from chatterm.ui import themes
 from chatterm.ui.commands import COMMANDS, bindings, checked_keymap, is_possible
+from chatterm.ui.looks import Looks
 from chatterm.ui.screens.opening import OpeningScreen
 
 if TYPE_CHECKING:
     from chatterm.chat import Chat
+    from chatterm.engine.base import Engine
     from chatterm.library import Library
+    from chatterm.store import Store
     from chatterm.ui.form import SettingsResult
     from chatterm.ui.screens.chat import ChatScreen
 
@@ -51,7 +54,8 @@ class ChatApp(App[None]):
 
     def __init__(
         self,
-        open_chat: Callable[[], Awaitable[Chat]],
+        open_store: Callable[[], Awaitable[Store]],
+        make_engine: Callable[[], Engine],
         make_library: Callable[[], Library],
         chosen: Settings | None = None,
         *,
@@ -63,7 +67,8 @@ class ChatApp(App[None]):
         """An app that is not open yet.
 
         Args:
-            open_chat: Opens the store and joins it with the engine; called after the first paint.
+            open_store: Opens the conversations; called after the first paint, again when it failed.
+            make_engine: Gives what runs models; called after the first paint.
             make_library: Gives the models of this machine; called after the first paint.
             chosen: The user's settings; the defaults where the file cannot be used.
             problem: Why it cannot.
@@ -75,19 +80,21 @@ class ChatApp(App[None]):
         self.settings = chosen or Settings()
         self._make_library = make_library
         self.keymap, self._key_problems = checked_keymap(self.settings.keys)
-        self._open_chat = open_chat
+        self._open_store = open_store
+        self._make_engine = make_engine
         self._problem = problem
         self._model = model
         self._continue_latest = continue_latest
-        self._is_dark = is_dark
-        self._theme_errors: list[str] = []
-        self._theme_watch = themes.ThemeWatch()
+        self.looks = Looks(self, is_dark)
+        self._engine: Engine | None = None
         self._chat: Chat | None = None
         self._chat_screen: ChatScreen | None = None
+        self._lost = ""
+        """What could not be kept, said when the screen is gone."""
         gc.disable()  # until all is there: collections in between only look at what stays
         self.set_keymap(self.keymap)
-        self._register_first_theme()
-        self.use_theme(self.settings.look.theme)
+        self.looks.register_first(self.settings.look.theme)
+        self.looks.wear(self.settings.look.theme)
 
     def get_default_screen(self) -> Screen[None]:
         """What is painted first."""
@@ -113,6 +120,9 @@ class ChatApp(App[None]):
     @work(exclusive=True, group="open")
     async def open(self) -> None:
         """Take the place of the outlines by the chat screen, and start."""
+        self._engine = self._make_engine()
+        self.warm_up(self._engine)
+        await asyncio.sleep(0)  # the worker process starts beside the imports that follow
         from chatterm.ui.screens.chat import ChatScreen  # late: the first paint comes before it
 
         opening, screen = self.screen, ChatScreen(self.keymap)
@@ -122,15 +132,21 @@ class ChatApp(App[None]):
         if isinstance(opening, OpeningScreen) and opening.typed:
             screen.prompt.put(opening.typed)
         self._chat_screen = screen
-        self._register_themes()
-        self.use_theme(self.settings.look.theme)
+        self.looks.register_all()
+        self.looks.wear(self.settings.look.theme)
         self.start()
+
+    @work(exclusive=True, group="warm up")
+    async def warm_up(self, engine: Engine) -> None:
+        """Start the engine while the rest is opened; what is wrong with it, the load says."""
+        with suppress(ChattermError):
+            await engine.start()
 
     @work(exclusive=True, group="start")
     async def start(self) -> None:
         """Open the store, show the conversations, load the model."""
         try:
-            self._chat = self._chat or await self._open_chat()
+            self._chat = self._chat or await self._join()
             await self.chat_screen.begin(self._chat, continue_latest=self._continue_latest)
         except StoreError as error:
             self.chat_screen.banner.show("store", error.title, str(error), [("Try again", "retry", "")])
@@ -144,28 +160,42 @@ class ChatApp(App[None]):
         gc.freeze()  # what is here now stays; collections look only at what comes
         gc.enable()
 
+    async def _join(self) -> Chat:
+        """The store and the engine as one.
+
+        Raises:
+            StoreError: the store cannot be opened.
+        """
+        from chatterm.chat import Chat  # late: not needed for the first paint
+
+        assert self._engine is not None
+        return Chat(await self._open_store(), self._engine, self.settings)
+
     def action_retry(self) -> None:
         """Try again to open the conversations."""
         self.start()
 
     async def _load_first_model(self, chat: Chat) -> None:
-        """Load the model that was asked for, is set, answered last, or is the only one."""
+        """Load the model that was asked for, that the conversation has, was picked last, is set, or is the only one."""
         if chat.model is not None:
             self.chat_screen.status.tell(activity="ready")
             return
-        last = await chat.store.recall(self.chat_screen.LAST_MODEL)
         try:
             path, names = await asyncio.to_thread(
-                _first_model, self.library, self._model or chat.effective.chat.model, last
+                _first_model,
+                self.library,
+                self._model or chat.own_model,
+                await self.chat_screen.memory.last_model(),
+                chat.settings.chat.model,
             )
         except ModelNotFound as error:
-            self.chat_screen.offer_models([model.name for model in await asyncio.to_thread(self.library.local_models)])
+            self.chat_screen.sign.offer([model.name for model in await asyncio.to_thread(self.library.local_models)])
             self.chat_screen.show_error(error)
             return
         if path is not None:
-            self.chat_screen.load_model(path)
+            self.chat_screen.load_model(path, is_pick=bool(self._model))
         else:
-            self.chat_screen.offer_models(names)
+            self.chat_screen.sign.offer(names)
 
     def _tell_problems(self, chat: Chat) -> None:
         """Say what could not be used at the start, each once."""
@@ -173,8 +203,7 @@ class ChatApp(App[None]):
             self._tell(self._problem)
         for problem in self._key_problems:
             self.notify(problem, title="Key not used", severity="warning", timeout=12, markup=False)
-        for problem in self._theme_errors:
-            self.notify(problem, title="Theme not used", severity="warning", timeout=12, markup=False)
+        self._tell_theme_problems()
         if reason := chat.store.read_only_reason:
             self.chat_screen.banner.show("store", "Nothing can be saved", reason, [], severity="warning")
 
@@ -198,7 +227,7 @@ class ChatApp(App[None]):
         current = chat.model.path if chat.model else ""
         path = await self.push_screen_wait(ModelPicker(self.library.local_models, current))
         if path is not None:
-            self.chat_screen.load_model(path)
+            self.chat_screen.load_model(path, is_pick=True)
 
     @work(exclusive=True, group="settings")
     async def action_settings(self) -> None:
@@ -213,10 +242,10 @@ class ChatApp(App[None]):
                 self.settings,
                 chat.overrides,
                 self.library.local_models,
-                self._own_themes,
+                self.looks.names,
                 chat.model,
-                chat.conversation is not None,
-                themes.automatic(self._is_dark),
+                has_conversation=True,  # a new one keeps its settings until its first question
+                automatic_theme=self.looks.automatic,
             )
         )
         if result is not None:
@@ -237,16 +266,16 @@ class ChatApp(App[None]):
         except StoreError as error:
             self._tell(error)
         now = chat.effective
-        self.use_theme(self.settings.look.theme)
+        self.looks.wear(self.settings.look.theme)
         self.chat_screen.show_model()
         if now.chat.model != before.chat.model or (now.load != before.load and chat.model is not None):
-            await self._load(now.chat.model)
+            await self._load(now.chat.model, is_pick=result.scope == "default")
 
-    async def _load(self, name: str) -> None:
+    async def _load(self, name: str, *, is_pick: bool = False) -> None:
         """Load a model by its name, or the one that is loaded again."""
         try:
             if name:
-                self.chat_screen.load_model(await asyncio.to_thread(self.library.find, name))
+                self.chat_screen.load_model(await asyncio.to_thread(self.library.find, name), is_pick=is_pick)
             elif self.chat_screen.state.model_path is not None:
                 self.chat_screen.load_model(self.chat_screen.state.model_path)
         except ModelNotFound as error:
@@ -262,55 +291,31 @@ class ChatApp(App[None]):
         if self._chat is not None:
             self._chat.settings = chosen
 
-    def _register_first_theme(self) -> None:
-        """Make the theme that is needed first known, without a look at the others."""
-        name = self.settings.look.theme or themes.automatic(self._is_dark)
-        for folder in (paths.user_themes_folder(), paths.shipped_themes_folder()):
-            with suppress(ThemeError):  # said when all are read
-                self.register_theme(themes.read_theme(folder / f"{name}.toml"))
-                return
-
-    def _register_themes(self) -> None:
-        """Make the theme files known, and keep what is wrong with the others."""
-        found, errors = themes.load_themes()
-        self._own_themes = [theme.name for theme in found]
-        self._theme_errors = [str(error) for error in errors]
-        for theme in found:
-            self.register_theme(theme)
-
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Colours of code and of measures, for themes that come without them."""
         return themes.derived(self.current_theme)
 
-    def use_theme(self, name: str) -> None:
-        """Look like this; empty is as the terminal's background is."""
-        wanted = name or themes.automatic(self._is_dark)
-        if wanted in self.available_themes:
-            self.theme = wanted
-        elif self._chat_screen is not None:  # else it may be known in a moment
-            self._theme_errors.append(f"There is no theme “{wanted}”.")
-            self.theme = themes.automatic(self._is_dark)
-
     def _look_at_themes(self) -> None:
         """Take over a theme file that was saved."""
-        if not self._theme_watch.changed():
-            return
-        self._register_themes()
-        for problem in self._theme_errors:
-            self.notify(problem, title="Theme not used", severity="warning", markup=False)
-        self.refresh_css(animate=False)
+        if self.looks.have_changed():
+            self._tell_theme_problems()
+            self.refresh_css(animate=False)
+
+    def _tell_theme_problems(self) -> None:
+        for problem in self.looks.problems:
+            self.notify(problem, title="Theme not used", severity="warning", timeout=12, markup=False)
 
     def action_choose_theme(self) -> None:
         """Choose a theme in the palette; it is kept in the settings."""
         self.search_commands(
             [(name, partial(self.choose_theme, name), "dark" if theme.dark else "light")
-             for name, theme in self.available_themes.items() if name in self._own_themes],
+             for name, theme in self.available_themes.items() if name in self.looks.names],
             placeholder="Search for a theme…",
         )  # fmt: skip
 
     async def choose_theme(self, name: str) -> None:
         """Look like this from now on, after a restart, too."""
-        self.use_theme(name)
+        self.looks.wear(name)
         try:
             self._use_settings(await asyncio.to_thread(settings.save, paths.settings_file(), {"look": {"theme": name}}))
         except SettingsError as error:
@@ -340,7 +345,7 @@ class ChatApp(App[None]):
     async def action_quit(self) -> None:
         """Stop what runs, keep what arrived, close everything, within a few seconds."""
         await self._close()
-        self.exit()
+        self.exit(message=self._lost or None)
 
     def _listen_to_signals(self) -> None:
         """End in good order also when the system, or the loss of the terminal, says so."""
@@ -367,22 +372,44 @@ class ChatApp(App[None]):
         """Stop the reply, keep the draft, end the engine and the store; once, whatever hangs."""
         gc.enable()
         chat, self._chat = self._chat, None
-        if chat is None:
-            return
-        for step in (self.chat_screen.finish, chat.engine.close, chat.store.close):
+        engine, self._engine = self._engine, None
+        steps: list[Callable[[], Awaitable[None]]] = []
+        if chat is not None:
+            steps += [self.chat_screen.finish, partial(self._save_rest, chat)]
+        if engine is not None:
+            self.workers.cancel_group(self, "warm up")
+            steps.append(engine.close)
+        if chat is not None:
+            steps.append(chat.store.close)
+        for step in steps:
             with suppress(TimeoutError, ChattermError):
                 await asyncio.wait_for(step(), SECONDS_TO_CLOSE)
 
+    async def _save_rest(self, chat: Chat) -> None:
+        """Try once more to save what is only in memory."""
+        if not chat.is_saved:
+            self._lost = "The last messages could not be saved."
+            await chat.save()
+            self._lost = ""
 
-def _first_model(library: Library, wanted: str, last: object) -> tuple[Path | None, list[str]]:
+
+def _first_model(library: Library, wanted: str, picked: Path | None, default: str) -> tuple[Path | None, list[str]]:
     """The file to load at the start, if there is one to choose, and the names of all models.
 
+    Args:
+        library: The models of this machine.
+        wanted: What was asked for, or belongs to the conversation; empty for nothing.
+        picked: What was picked last.
+        default: What the settings say, for a machine on which nothing was picked.
+
     Raises:
-        ModelNotFound: one was wanted that is not here.
+        ModelNotFound: one was wanted, or set, that is not here.
     """
     if wanted:
         return library.find(wanted), []
-    if isinstance(last, str) and (path := Path(last)).is_file():
-        return path, []
+    if picked is not None and picked.is_file():
+        return picked, []
+    if default:
+        return library.find(default), []
     local = library.local_models()
     return local[0].path if len(local) == 1 else None, [model.name for model in local]

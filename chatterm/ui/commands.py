@@ -56,7 +56,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("newline", "ctrl+j,shift+enter,alt+enter", "New line",
             "Begin a new line; ctrl+j works in every terminal, shift+enter and alt+enter in some",
             footer=True, group="Writing", where="prompt", palette=False),
-    Command("stop", "escape", "Stop", "Stop the reply or the loading, and keep what has arrived",
+    Command("stop", "escape", "Stop", "Stop the reply, or the loading, and keep what has arrived; a model that was chosen meanwhile is loaded then",
             when="busy", footer=True, group="Writing"),
     Command("focus_prompt", "escape", "Back to the prompt", "Leave the list or the conversation for the prompt",
             when="is_idle", group="Writing", palette=False),
@@ -92,7 +92,8 @@ COMMANDS: tuple[Command, ...] = (
             group="In the list", where="sidebar", palette=False),
     Command("find_conversation", "slash", "Find", "Find a conversation by its title",
             group="In the list", where="sidebar", palette=False),
-    Command("choose_model", "ctrl+l,f4", "Model", "Choose the model that answers",
+    Command("choose_model", "ctrl+l,f4", "Model", "Choose the model that answers, also at the next start; "
+            "a reply that runs is ended by the model that began it, then the new one is loaded",
             when="is_open", footer=True, group="Model", where="app"),
     Command("reload_model", "f5", "Start model again", "Load the model again, after a failure or a change",
             when="can_reload", group="Model"),
@@ -118,6 +119,16 @@ def is_possible(state: object, action: str) -> bool:
     """Whether an action can be taken now, as the attributes of the screen's state say."""
     when = next((row.when for row in COMMANDS if row.action == action and row.where != "sidebar"), "")
     return not when or bool(getattr(state, when))
+
+
+def possible_in_footer(state: object) -> frozenset[str]:
+    """The actions that the footer can show now."""
+    return frozenset(row.action for row in COMMANDS if row.where != "sidebar" and is_possible(state, row.action))
+
+
+def where_is(action: str) -> Where:
+    """Which place does an action, wherever it was asked for; the chat screen what has no row."""
+    return next((row.where for row in COMMANDS if row.action == action and row.where != "sidebar"), "chat")
 
 
 def keys_of(command: Command, keymap: Mapping[str, str]) -> list[str]:

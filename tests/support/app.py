@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from chatterm import paths
-from chatterm.chat import Chat
 from chatterm.engine.scripted import Line, ScriptedEngine
 from chatterm.events import ModelInfo
 from chatterm.library import Library
@@ -32,10 +31,14 @@ def make_app(
     if with_model and engine.model is None:
         engine.model = MODEL
 
-    async def open_chat() -> Chat:
-        return Chat(await Store.open(paths.store_file()), engine, chosen)
-
-    return ChatApp(open_chat, lambda: Library(chosen), chosen, model=model, continue_latest=continue_latest)
+    return ChatApp(
+        lambda: Store.open(paths.store_file()),
+        lambda: engine,
+        lambda: Library(chosen),
+        chosen,
+        model=model,
+        continue_latest=continue_latest,
+    )
 
 
 def model_file(folder: Path, name: str = "second-model-q8_0.gguf") -> Path:

@@ -13,7 +13,6 @@ from support.app import MODEL, make_app, model_file
 from support.waiting import wait_for
 
 from chatterm import paths, settings
-from chatterm.chat import Chat
 from chatterm.engine.scripted import ScriptedEngine
 from chatterm.errors import SettingsError, StoreDamaged
 from chatterm.library import Library
@@ -34,13 +33,13 @@ def test_nothing_heavy_is_imported_for_the_first_paint() -> None:
 async def test_the_screen_is_there_before_the_store_is_open() -> None:
     gate = asyncio.Event()
     app = make_app("Yes.")
-    open_chat = app._open_chat
+    open_store = app._open_store
 
-    async def wait() -> Chat:
+    async def wait() -> Store:
         await gate.wait()
-        return await open_chat()
+        return await open_store()
 
-    app._open_chat = wait
+    app._open_store = wait
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press(*"Hi", "enter")
         await wait_for(pilot, lambda: app.chat_screen.queue.waiting == ("Hi",))
@@ -50,16 +49,16 @@ async def test_the_screen_is_there_before_the_store_is_open() -> None:
 
 async def test_a_store_that_cannot_be_opened_is_a_notice_that_can_be_retried() -> None:
     app = make_app("Yes.")
-    open_chat = app._open_chat
+    open_store = app._open_store
     attempts = []
 
-    async def fail_once() -> Chat:
+    async def fail_once() -> Store:
         attempts.append(1)
         if len(attempts) == 1:
             raise StoreDamaged("conversations.db is not a database.", "Move it away, then try again.")
-        return await open_chat()
+        return await open_store()
 
-    app._open_chat = fail_once
+    app._open_store = fail_once
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: app.chat_screen)
         banner = app.chat_screen.banner
@@ -73,17 +72,19 @@ async def test_a_store_that_cannot_be_opened_is_a_notice_that_can_be_retried() -
 async def test_a_broken_settings_file_is_named() -> None:
     problem = SettingsError("settings.toml: sampling.temperature: expected a number.", "Mend the file.")
 
-    async def open_chat() -> Chat:
-        return Chat(await Store.open(paths.store_file()), ScriptedEngine(model=MODEL), Settings())
-
-    app = ChatApp(open_chat, lambda: Library(Settings()), problem=problem)
+    app = ChatApp(
+        lambda: Store.open(paths.store_file()),
+        lambda: ScriptedEngine(model=MODEL),
+        lambda: Library(Settings()),
+        problem=problem,
+    )
     async with app.run_test(notifications=True) as pilot:
         await wait_for(pilot, lambda: any("sampling.temperature" in n.message for n in app._notifications))
 
 
 @pytest.mark.parametrize(("is_dark", "theme"), [(True, "midnight"), (False, "paper"), (None, "midnight")])
 async def test_without_a_chosen_theme_the_terminal_decides(is_dark: bool | None, theme: str) -> None:
-    app = ChatApp(make_app()._open_chat, lambda: Library(Settings()), is_dark=is_dark)
+    app = ChatApp(make_app()._open_store, ScriptedEngine, lambda: Library(Settings()), is_dark=is_dark)
     async with app.run_test():
         assert app.theme == theme
 

@@ -160,10 +160,10 @@ async def test_regenerating_keeps_the_old_answer_to_flip_to() -> None:
     async with opened(make_app("One.", "Two.")) as (pilot, screen):
         await ask(pilot, screen, "Number?")
         await pilot.press("ctrl+r")
-        await wait_for(pilot, lambda: said(screen) == ["Number?", "Two."] and screen.state.n_siblings == 2)
+        await wait_for(pilot, lambda: said(screen) == ["Number?", "Two."] and screen.state.n_answers == 2)
         await pilot.press("alt+left")
         await wait_for(pilot, lambda: said(screen) == ["Number?", "One."])
-        await wait_for(pilot, lambda: screen.state.n_siblings == 2)
+        await wait_for(pilot, lambda: screen.state.n_answers == 2)
         await pilot.press("alt+right")
         await wait_for(pilot, lambda: said(screen) == ["Number?", "Two."])
 

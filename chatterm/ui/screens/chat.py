@@ -18,37 +18,31 @@ from textual.binding import BindingType
 from textual.command import Provider
 from textual.containers import Horizontal, Vertical
 from textual.dom import DOMNode
-from textual.markup import escape
 from textual.message import Message
-from textual.reactive import var
 from textual.screen import Screen
-from textual.timer import Timer
-from textual.widgets import TextArea
 from textual.worker import Worker, get_current_worker
 
-from chatterm.chat import Chat, ChatEvent, TurnAdded, TurnRenumbered, TurnSettled
+from chatterm.chat import Chat, ChatEvent, TurnAdded
 from chatterm.conversation import Role, TurnState
 from chatterm.errors import ChattermError, EngineError, LoadCancelled, StoreError
-from chatterm.events import Finished, Loaded, Prefilling, Prompted, Token, Trimmed
-from chatterm.ui.commands import COMMANDS, CommandSearch, bindings, is_possible, key_of
+from chatterm.events import Loaded, Trimmed
+from chatterm.ui.commands import CommandSearch, bindings, is_possible, possible_in_footer, where_is
 from chatterm.ui.messages import RunCommand
+from chatterm.ui.screens import hints
 from chatterm.ui.screens.dialogs import RenameDialog
-from chatterm.ui.screens.hints import hello_hint, no_model_hint
-from chatterm.ui.screens.live import LiveReply, measures_of
+from chatterm.ui.screens.live import LiveReply
+from chatterm.ui.screens.memory import Memory
+from chatterm.ui.screens.model_sign import ModelSign
 from chatterm.ui.screens.opening import WIDE
 from chatterm.ui.screens.state import State
 from chatterm.ui.widgets.banner import Banner
+from chatterm.ui.widgets.composer import Composer
 from chatterm.ui.widgets.footer import Footer
 from chatterm.ui.widgets.header import Header
 from chatterm.ui.widgets.prompt import Prompt, PromptHistory
-from chatterm.ui.widgets.queue import Queue
 from chatterm.ui.widgets.sidebar import Sidebar
-from chatterm.ui.widgets.status import Status, activity_of
+from chatterm.ui.widgets.status import Status
 from chatterm.ui.widgets.transcript import Transcript
-
-SECONDS_TO_SAVE_DRAFT = 1.0
-DRAFT, QUEUE, LIST_WANTED = "draft", "queue", "list wanted"
-"""What the screen remembers by itself, by its name in the store."""
 
 
 class ChatScreen(Screen[None]):
@@ -58,13 +52,6 @@ class ChatScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = bindings("chat")
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {CommandSearch}
     AUTO_FOCUS = "#prompt"
-    LAST_MODEL = "last model"
-    """Under which name the store remembers the model that was loaded last."""
-
-    list_wanted = var(True)
-    """Whether the list is shown where it has a place of its own; kept over restarts."""
-    list_over = var(False)
-    """Whether the list lies over the conversation, where it has no place of its own."""
 
     class ModelWanted(Message):
         """The conversation that was opened has a model of its own."""
@@ -74,7 +61,8 @@ class ChatScreen(Screen[None]):
             self.name = name
 
     chat: Chat
-    """Set by `begin`; nothing asks for it before `is_open`."""
+    memory: Memory
+    """Both are set by `begin`; nothing asks for them before `state.is_open`."""
 
     def __init__(self, keymap: dict[str, str]) -> None:
         super().__init__()
@@ -87,12 +75,12 @@ class ChatScreen(Screen[None]):
         self.sidebar = Sidebar(id="sidebar")
         self.transcript = Transcript(id="transcript")
         self.banner = Banner()
-        self.queue = Queue()
-        self.prompt = Prompt(keymap, id="prompt")
+        self.composer = Composer(keymap)
+        self.queue, self.prompt = self.composer.queue, self.composer.prompt
         self.status = Status()
         self.footer = Footer(keymap)
+        self.sign = ModelSign(self.status, self.banner, self.transcript, keymap)
         self._engine_free = asyncio.Lock()
-        self._draft_timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """The list beside a column of everything else."""
@@ -102,8 +90,7 @@ class ChatScreen(Screen[None]):
             with Vertical(id="middle"):
                 yield self.transcript
                 yield self.banner
-                yield self.queue
-                yield self.prompt
+                yield self.composer
         yield self.status
         yield self.footer
 
@@ -115,25 +102,17 @@ class ChatScreen(Screen[None]):
         """As the command's row says."""
         return True if is_possible(self.state, action) else None
 
+    @on(Composer.QueueChanged)
+    @on(Sidebar.Changed)
     def refresh_state(self) -> None:
         """Draw what depends on what is possible now."""
         conversation = self.state.chat.conversation if self.state.chat else None
         self.header.title = conversation.title if conversation else ""
         self.sidebar.current_id = conversation.id if conversation else None
-        self.state.has_queue = self.prompt.can_recall = bool(self.queue.waiting)
+        self.state.has_queue = bool(self.queue.waiting)
         self.state.has_deleted = self.sidebar.has_deleted
-        self.prompt.placeholder = self._placeholder()
-        self.footer.possible = frozenset(
-            row.action for row in COMMANDS if row.where != "sidebar" and is_possible(self.state, row.action)
-        )
-
-    def _placeholder(self) -> str:
-        """What can be done in the empty prompt."""
-        if self.state.busy:
-            return f"Type on; {key_of('send', self.keymap)} puts it in the queue"
-        if self.state.is_open and not self.state.has_model:
-            return f"Choose a model first: {key_of('choose_model', self.keymap)}"
-        return "Ask something"
+        self.prompt.placeholder = hints.placeholder(self.state, self.keymap)
+        self.footer.possible = possible_in_footer(self.state)
 
     async def begin(self, chat: Chat, *, continue_latest: bool) -> None:
         """The store is open: show what there is, the latest conversation where it is asked for.
@@ -142,37 +121,23 @@ class ChatScreen(Screen[None]):
             StoreError: the conversations cannot be read.
         """
         self.chat = self.sidebar.chat = chat
-        self.list_wanted = await chat.store.recall(LIST_WANTED) is not False
+        self.memory = Memory(chat.store)
+        left = await self.memory.recall()
         self.prompt.asked = PromptHistory(await chat.prompt_history())
-        draft, waiting = await chat.store.recall(DRAFT), await chat.store.recall(QUEUE)
-        if isinstance(draft, str) and draft and not self.prompt.text:
-            self.prompt.put(draft)
-        if isinstance(waiting, list) and waiting and not self.queue.waiting:
-            self.queue.waiting, self.queue.held = tuple(map(str, waiting)), True
         if continue_latest:
             await chat.open_latest()
+        self.sidebar.is_wanted = left.list_wanted
+        self.composer.restore(left.draft, left.waiting)
         self.state.chat = chat
         self.show_conversation()
         self.sidebar.reload()
         self.go_on()
 
+    @on(Composer.Settled)
     async def save_draft(self) -> None:
         """Keep what is typed and what waits, for the next start."""
         if self.state.is_open:
-            with suppress(StoreError):  # it is on the screen still, and the next try is near
-                await self.remember(DRAFT, self.prompt.text)
-                await self.remember(QUEUE, list(self.queue.waiting))
-
-    async def remember(self, key: str, value: object) -> None:
-        """Keep something over restarts, where anything can be kept."""
-        with suppress(StoreError):
-            await self.chat.store.remember(key, value)
-
-    @on(TextArea.Changed, "#prompt")
-    def _save_draft_soon(self) -> None:
-        if self._draft_timer is not None:
-            self._draft_timer.stop()
-        self._draft_timer = self.set_timer(SECONDS_TO_SAVE_DRAFT, self.save_draft)
+            await self.memory.keep_draft(self.prompt.text, self.queue.waiting)
 
     @on(Prompt.Submitted)
     def submit(self, event: Prompt.Submitted) -> None:
@@ -181,9 +146,7 @@ class ChatScreen(Screen[None]):
         if not text:
             self.send_next()
         elif self.state.busy or not self.state.is_open:
-            self.queue.add(text)
-            self.prompt.take()
-            self.refresh_state()
+            self.composer.enqueue()
         elif self.chat.model is None:
             self.notify("What you typed stays in the prompt.", title="Choose a model first", severity="warning")
             self.post_message(RunCommand("choose_model"))
@@ -198,40 +161,27 @@ class ChatScreen(Screen[None]):
 
     def send_next(self) -> None:
         """Send the message that has waited longest."""
-        if self.state.has_queue and self.state.is_open and self.state.is_idle and self.chat.model is not None:
-            self.queue.held = False
-            self.answer(self.chat.reply(self.queue.pop()))
+        if self.queue.waiting and self.state.can_send:
+            self.answer(self.chat.reply(self.composer.next()))
 
     @work(exclusive=True, group="reply")
     async def answer(self, reply: AsyncGenerator[ChatEvent, None]) -> None:
         """Show a reply while it arrives; it goes on while another conversation is looked at."""
-        self.live = live = LiveReply()
+        self.live = live = LiveReply(self.chat, self.transcript, self.status)
         self.state.replying = True
+        self.header.answers = (0, 0)
         self.refresh_state()
         self.status.tell(activity="asking", is_busy=True, is_wrong=False, tokens_per_second=0.0)
         try:
             async with self._engine_free, aclosing(reply) as happenings:  # closed, so what arrived is saved
                 async for event in happenings:
+                    live.take(event)
                     match event:
-                        case Token():
-                            live.write(event)
-                            self.status.tell(activity=activity_of(event), **live.measures)
-                        case TurnAdded(turn=turn) if turn.role is Role.ASSISTANT:
-                            live.open(self.transcript, turn)
+                        case TurnAdded():
                             self.refresh_state()
                             self.sidebar.reload()
-                        case TurnAdded(turn=turn):
-                            self.transcript.append(turn)
-                        case TurnSettled(turn=turn):
-                            live.settle(turn)
-                        case TurnRenumbered():
-                            live.renumbered = True
                         case Trimmed():
-                            self.show_trimmed(event)
-                        case Prompted():
-                            live.n_prompt = event.n_prompt
-                        case Prefilling() | Finished():
-                            self.status.tell(activity=activity_of(event), **measures_of(event))
+                            self.notify(**hints.trimmed_notice(len(event.dropped)))
         except ChattermError as error:
             self.show_error(error)
         finally:
@@ -243,47 +193,41 @@ class ChatScreen(Screen[None]):
         last = self.state.turns[-1] if self.state.turns else None
         if last is not None and live.turn is not None and last.id == live.turn.id:
             live.settle(last)
-            if last.state is TurnState.STOPPED:
-                self.status.tell(activity="stopped")
+        if last is not None and last.state is TurnState.STOPPED:
+            self.status.tell(activity="stopped")
         if self.state.closing:
             return
-        if live.renumbered:
-            self.transcript.show(self.state.turns)
-        self.status.tell(is_busy=False)
+        self.follow_ids()
+        self.status.tell(is_busy=self.state.busy)
         self.refresh_state()
-        self.count_siblings()
+        self.count_answers()
         self.sidebar.reload()
         self.call_later(self.go_on)
+
+    def follow_ids(self) -> None:
+        """Show turns under the ids that they have now: they change when what could not be saved is saved after all."""
+        if [turn.id for turn in self.transcript.turns] != [turn.id for turn in self.state.turns]:
+            top, follows = self.transcript.scroll_y, self.transcript.following
+            self.transcript.show(self.state.turns)
+            if not follows:
+                self.transcript.scroll_to(y=top, animate=False)
+        self.transcript.unseen = self.chat.unseen
 
     async def finish(self) -> None:
         """chatterm is about to close: stop the reply, and keep what is typed."""
         self.state.closing = True
         self.sidebar.chat = None
-        if self._draft_timer is not None:
-            self._draft_timer.stop()
         await self.save_draft()
-        for group in ("conversation", "siblings", "load", "reply"):
+        for group in ("conversation", "answers", "load", "reply"):
             self.workers.cancel_group(self, group)
         async with self._engine_free:  # until both have let go of it
             return
-
-    def show_trimmed(self, event: Trimmed) -> None:
-        """Say which turns the model will not see, before it answers without them."""
-        self.transcript.unseen = self.chat.unseen
-        n = len(event.dropped)
-        self.notify(
-            f"The model no longer sees the first {n} {'turn' if n == 1 else 'turns'}, "
-            "which are dimmed in the conversation. All of them stay saved.",
-            title="The context window is full",
-            severity="warning",
-            timeout=8,
-        )
 
     def action_stop(self) -> None:
         """Stop what runs; what waits in the queue is held."""
         if self.state.replying and not self.state.stopping:
             self.state.stopping = True
-            self.queue.held = self.state.has_queue
+            self.composer.hold()
             self.status.tell(activity="stopping")
             self.workers.cancel_group(self, "reply")
         elif self.state.loading_model and not self.state.replying:
@@ -311,45 +255,24 @@ class ChatScreen(Screen[None]):
     async def flip(self, step: int) -> None:
         """Show another answer to the last question."""
         try:
-            ids = [turn.id for turn in await self.chat.siblings(self.state.turns[-1].id)]
-            place = (ids.index(self.state.turns[-1].id) + step) % len(ids)
-            await self.chat.switch(ids[place])
+            await self.chat.flip(step)
         except StoreError as error:
             self.show_error(error)
-            return
-        self.show_conversation()
-        self.notify(f"Answer {place + 1} of {len(ids)}", timeout=2)
+        else:
+            self.show_conversation()
 
-    @work(exclusive=True, group="siblings")
-    async def count_siblings(self) -> None:
-        """Find out how many answers the last question has."""
-        last = self.state.turns[-1] if self.state.turns else None
-        self.state.n_siblings = 0
-        if last is not None and last.role is Role.ASSISTANT and last.id > 0:
-            with suppress(StoreError):
-                self.state.n_siblings = len(await self.chat.siblings(last.id))
+    @work(exclusive=True, group="answers")
+    async def count_answers(self) -> None:
+        """Find out how many answers the last question has, and which one is shown."""
+        place, n = 0, 0
+        with suppress(StoreError):
+            place, n = await self.chat.answers()
+        self.state.n_answers, self.header.answers = n, (place, n)
         self.refresh_state()
 
-    @on(Prompt.RecallRequested)
     def action_unqueue(self) -> None:
         """Take the last queued message back into the prompt."""
-        self.take_back(len(self.queue.waiting) - 1)
-
-    @on(Queue.TakenBack)
-    def _take_back(self, event: Queue.TakenBack) -> None:
-        self.take_back(event.index)
-
-    @on(Queue.Removed)
-    def _remove(self, event: Queue.Removed) -> None:
-        self.queue.pop(event.index)
-        self.refresh_state()
-
-    def take_back(self, index: int) -> None:
-        """Take one queued message back into the prompt, above what is typed there."""
-        text = self.queue.pop(index)
-        self.prompt.put(f"{text}\n{self.prompt.text}" if self.prompt.text else text)
-        self.prompt.focus()
-        self.refresh_state()
+        self.composer.take_back()
 
     def action_toggle_reasoning(self) -> None:
         """Fold or unfold what the model thought last."""
@@ -376,23 +299,31 @@ class ChatScreen(Screen[None]):
         self.app.open_url(event.url)
 
     @work(exclusive=True, group="load")
-    async def load_model(self, path: Path) -> None:
-        """Load a model with progress, after the reply that runs; the conversation stays readable."""
+    async def load_model(self, path: Path, *, is_pick: bool = False) -> None:
+        """Load a model with progress, after the reply that runs; the conversation stays readable.
+
+        Args:
+            path: The file.
+            is_pick: Whether the user chose it for all that comes, so that the next start begins with it.
+        """
         self.loader = loader = get_current_worker()
-        self.state.model_path = path
-        self.state.loading_model = True
-        self.banner.clear("model")
+        self.state.model_path, self.state.loading_model = path, True
+        if self.state.replying:
+            self.sign.queued(path)
+            self.notify(**hints.queued_model_notice(path.stem, self.keymap))
         self.refresh_state()
-        self.status.tell(model=path.stem, quantization="", activity="waiting", n_used=0, is_busy=True, is_wrong=False)
         try:
             async with self._engine_free, aclosing(self.chat.load(path)) as happenings:
+                self.sign.loading(path)
                 async for event in happenings:
-                    self.status.tell(activity=activity_of(event))
+                    self.sign.progress(event)
                     if isinstance(event, Loaded) and event.notes:
                         self.notify("\n".join(event.notes), title=event.model.name, markup=False)
-            await self.remember(self.LAST_MODEL, str(path))
+            if is_pick:
+                await self.memory.keep_last_model(path)
         except (LoadCancelled, asyncio.CancelledError):
-            self.status.tell(activity="loading stopped")
+            if self.loader is loader:
+                self.sign.stopped()
         except ChattermError as error:
             self.show_error(error)
         finally:
@@ -403,13 +334,7 @@ class ChatScreen(Screen[None]):
 
     def show_model(self) -> None:
         """Say which model answers now."""
-        if (model := self.chat.model) is not None:
-            self.status.tell(model=model.name, quantization=model.quantization, n_ctx=model.n_ctx)
-            self.transcript.empty = hello_hint(model.name, self.keymap)
-            self.banner.clear("model")
-        else:
-            self.status.tell(model="", quantization="", n_ctx=0)
-        self.status.tell(temperature=self.chat.effective.sampling.temperature, is_busy=self.state.busy)
+        self.sign.show(self.chat, is_busy=self.state.busy)
         self.refresh_state()
 
     def action_reload_model(self) -> None:
@@ -417,19 +342,10 @@ class ChatScreen(Screen[None]):
         assert self.state.model_path is not None
         self.load_model(self.state.model_path)
 
-    def offer_models(self, names: list[str]) -> None:
-        """No model was chosen yet: say in the empty conversation how to come to one."""
-        self.transcript.empty = no_model_hint(names, self.keymap)
-        self.status.tell(activity="no model")
-
     def show_error(self, error: ChattermError) -> None:
         """Say what went wrong; what can be answered here stays until it is."""
         if isinstance(error, EngineError) and self.chat.model is None:
-            actions = [("Choose another model", "choose_model", "")]
-            if self.state.model_path is not None:
-                actions.insert(0, ("Start again", "reload_model", key_of("reload_model", self.keymap)))
-            self.banner.show("model", error.title, str(error), actions)
-            self.status.tell(activity=error.title[0].lower() + error.title[1:], is_wrong=True)
+            self.sign.lost(error, can_reload=self.state.model_path is not None)
         else:
             self.notify(str(error), title=error.title, severity="error", timeout=12, markup=False)
 
@@ -437,23 +353,19 @@ class ChatScreen(Screen[None]):
         """Draw the conversation that is open now."""
         turns = self.state.turns
         self.transcript.show(turns)
-        if self.live is not None and self.live.turn is not None:
+        if self.live is not None:
             self.live.leave()
-            if turns and turns[-1].id == self.live.turn.id:
-                self.live.open(self.transcript, turns[-1])
+            self.live.show()
         self.transcript.unseen = self.chat.unseen
-        self.list_over = False
+        self.sidebar.is_over = False
         if turns and turns[-1].state is TurnState.INTERRUPTED:
-            self.notify(
-                f"chatterm ended while it was written; {key_of('resume', self.keymap)} goes on with it.",
-                title="The last reply was interrupted",
-                severity="warning",
-                timeout=8,
-            )
-        record = turns[-1].record if turns else None
-        self.status.tell(n_used=record.n_prompt + record.n_generated if record else 0)
+            self.notify(**hints.interrupted_notice(self.keymap))
+        if not self.state.replying:
+            record = turns[-1].record if turns else None
+            self.status.tell(n_used=record.n_prompt + record.n_generated if record else 0)
+        self.state.n_answers, self.header.answers = 0, (0, 0)
         self.show_model()
-        self.count_siblings()
+        self.count_answers()
 
     @on(Sidebar.Opened)
     def _open(self, event: Sidebar.Opened) -> None:
@@ -463,7 +375,7 @@ class ChatScreen(Screen[None]):
     @work(exclusive=True, group="conversation")
     async def open_conversation(self, conversation_id: int) -> None:
         """Show another conversation; a reply that runs goes on behind it, what waits is held."""
-        self.queue.held = self.state.has_queue
+        self.composer.hold()
         try:
             await self.chat.open(conversation_id)
         except StoreError as error:
@@ -471,13 +383,13 @@ class ChatScreen(Screen[None]):
             self.sidebar.reload()
             return
         self.show_conversation()
-        wanted = self.chat.overrides.get("chat", {}).get("model", "")
+        wanted = self.chat.own_model
         if wanted and (self.chat.model is None or self.chat.model.path != wanted):
             self.post_message(self.ModelWanted(wanted))
 
     def action_new_chat(self) -> None:
         """Begin a new conversation."""
-        self.queue.held = self.state.has_queue
+        self.composer.hold()
         self.chat.new()
         self.show_conversation()
         self.prompt.focus()
@@ -504,14 +416,13 @@ class ChatScreen(Screen[None]):
 
     @on(Sidebar.Deleted)
     def offer_undo(self, event: Sidebar.Deleted) -> None:
-        """Say how it can be brought back."""
+        """Say how it can be brought back; a new chat takes the place of the open one."""
         if self.live is not None and self.live.turn and self.live.turn.conversation_id == event.conversation.id:
             self.action_stop()
-        if self.chat.conversation is None and self.transcript.turns:
+        if event.was_open:
             self.show_conversation()
         self.refresh_state()
-        title = escape(event.conversation.title or "Untitled")
-        self.notify("F9 or [@click=screen.undo_delete]click here[/] to undo", title=f"Deleted “{title}”", timeout=10)
+        self.notify(**hints.deleted_notice(event.conversation.title, self.keymap))
 
     def action_undo_delete(self) -> None:
         """Bring back the conversation that was deleted last."""
@@ -519,14 +430,10 @@ class ChatScreen(Screen[None]):
 
     @on(Sidebar.Restored)
     def show_restored(self, event: Sidebar.Restored) -> None:
-        """Open it again, unless another one is being looked at."""
+        """Open it again, if it was open."""
         self.notify(f"“{event.conversation.title}” is back", timeout=3, markup=False)
-        if not self.state.turns:
+        if event.was_open:
             self.open_conversation(event.conversation.id)
-        self.refresh_state()
-
-    @on(Sidebar.Changed)
-    def _retitle(self) -> None:
         self.refresh_state()
 
     @on(Sidebar.Failed)
@@ -535,17 +442,14 @@ class ChatScreen(Screen[None]):
 
     def action_focus_prompt(self) -> None:
         """Back to writing."""
-        self.list_over = False
+        self.sidebar.is_over = False
         self.prompt.focus()
 
     def action_toggle_sidebar(self) -> None:
         """Show or hide the list of conversations."""
-        if self.size.width >= WIDE:
-            self.list_wanted = not self.list_wanted
-            if self.state.is_open:
-                self.run_worker(self.remember(LIST_WANTED, self.list_wanted), group="remember")
-        else:
-            self.list_over = not self.list_over
+        self.sidebar.toggle()
+        if self.state.is_open:
+            self.run_worker(self.memory.keep_list_wanted(self.sidebar.is_wanted), group="remember")
         if self.sidebar.display:
             self.sidebar.focus_list()
         else:
@@ -558,34 +462,19 @@ class ChatScreen(Screen[None]):
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """A list that lies over the conversation goes when it is left."""
-        if self.list_over and self.sidebar not in event.widget.ancestors:
-            self.list_over = False
+        if self.sidebar not in event.widget.ancestors:
+            self.sidebar.is_over = False
 
     def on_resize(self) -> None:
         """The list has a place of its own where there is room."""
-        self._place_sidebar()
-
-    def watch_list_wanted(self) -> None:
-        """As on_resize."""
-        self._place_sidebar()
-
-    def watch_list_over(self) -> None:
-        """As on_resize."""
-        self._place_sidebar()
-
-    def _place_sidebar(self) -> None:
-        is_wide = self.app.size.width >= WIDE
-        self.sidebar.display = self.list_wanted if is_wide else self.list_over
-        self.sidebar.set_class(not is_wide, "-over")
+        self.sidebar.is_narrow = self.app.size.width < WIDE
 
     @on(RunCommand)
     async def run_command(self, event: RunCommand) -> None:
         """Something that stands for a command was clicked."""
         event.stop()
-        places = [row.where for row in COMMANDS if row.action == event.action and row.where != "sidebar"]
         owners: dict[str, DOMNode] = {"app": self.app, "prompt": self.prompt}
-        owner = owners.get(places[0], self) if places else self
-        await self.app.run_action(event.action, owner)
+        await self.app.run_action(event.action, owners.get(where_is(event.action), self))
 
     def action_dismiss_banner(self) -> None:
         """Take down the notice."""

@@ -1,12 +1,15 @@
-"""What the empty conversation says: what to do first, and never a dead end."""
+"""What is said in words: what to do first in the empty conversation, and notices that name the key that helps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from textual.content import Content
+from textual.markup import escape
 
 from chatterm.ui.commands import key_of
+from chatterm.ui.screens.state import State
 
 
 def no_model_hint(names: Sequence[str], keymap: Mapping[str, str]) -> Content:
@@ -42,3 +45,52 @@ def hello_hint(model: str, keymap: Mapping[str, str]) -> Content:
         (key_of("newline", keymap), "$text-accent"), (" new line   ", "$foreground 60%"),
         (key_of("help", keymap), "$text-accent"), (" all keys", "$foreground 60%"),
     )  # fmt: skip
+
+
+def placeholder(state: State, keymap: Mapping[str, str]) -> str:
+    """What can be done in the empty prompt."""
+    if state.busy:
+        return f"Type on; {key_of('send', keymap)} puts it in the queue"
+    if state.is_open and not state.has_model:
+        return f"Choose a model first: {key_of('choose_model', keymap)}"
+    return "Ask something"
+
+
+def trimmed_notice(n: int) -> dict[str, Any]:
+    """The model will not see so many turns; said before it answers without them."""
+    return {
+        "message": f"The model no longer sees the first {n} {'turn' if n == 1 else 'turns'}, "
+        "which are dimmed in the conversation. All of them stay saved.",
+        "title": "The context window is full",
+        "severity": "warning",
+        "timeout": 8,
+    }
+
+
+def interrupted_notice(keymap: Mapping[str, str]) -> dict[str, Any]:
+    """The last reply has no end."""
+    return {
+        "message": f"chatterm ended while it was written; {key_of('resume', keymap)} goes on with it.",
+        "title": "The last reply was interrupted",
+        "severity": "warning",
+        "timeout": 8,
+    }
+
+
+def queued_model_notice(model: str, keymap: Mapping[str, str]) -> dict[str, Any]:
+    """A model was chosen while another one writes."""
+    return {
+        "message": f"It is loaded when the reply has ended; {key_of('stop', keymap)} stops the reply and loads it now.",
+        "title": f"Next: {model}",
+        "timeout": 6,
+        "markup": False,
+    }
+
+
+def deleted_notice(title: str, keymap: Mapping[str, str]) -> dict[str, Any]:
+    """How a conversation can be brought back."""
+    return {
+        "message": f"{key_of('undo_delete', keymap)} or [@click=screen.undo_delete]click here[/] to undo",
+        "title": f"Deleted “{escape(title or 'Untitled')}”",
+        "timeout": 10,
+    }

@@ -1,53 +1,78 @@
-"""The reply that is being written: how fast it comes, and where it is shown, if it is."""
+"""The reply that is being written: what becomes of each of its events on the screen.
+
+It knows the transcript and the status row, and neither where the events come from nor how they end.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from chatterm.conversation import Turn
-from chatterm.events import Event, Finished, Prefilling, Token
-from chatterm.ui.widgets.status import Speed
+from chatterm.chat import Chat, ChatEvent, TurnAdded, TurnSettled
+from chatterm.conversation import Role, Turn
+from chatterm.events import Event, Finished, Prefilling, Prompted, Token, Trimmed
+from chatterm.ui.widgets.status import Speed, Status, activity_of
 from chatterm.ui.widgets.transcript import OpenTurn, Transcript
 
 
 class LiveReply:
-    """Passes the tokens of one reply on to where it is shown; it may be left and shown again."""
+    """Shows one reply while it arrives; its conversation may be left and shown again meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, chat: Chat, transcript: Transcript, status: Status) -> None:
         self.turn: Turn | None = None
-        """The reply's row; None before it was begun."""
-        self.renumbered = False
-        """Whether turns got other ids, since they could not be saved at first."""
-        self.n_prompt = 0
+        """The reply's row, as it was begun or settled; None before."""
+        self._chat = chat
+        self._transcript = transcript
+        self._status = status
         self._speed = Speed()
+        self._n_before = 0  # tokens in the window besides those that were counted
         self._shown: OpenTurn | None = None
 
-    def open(self, transcript: Transcript, turn: Turn) -> None:
-        """Show it in a transcript, beginning with the text that the turn has already."""
-        self.turn = turn
-        self._shown = transcript.begin(turn)
+    def take(self, event: ChatEvent) -> None:
+        """Show what happened; text is drawn some time soon."""
+        match event:
+            case Token():
+                self._speed.count()
+                if self._shown is not None:
+                    self._shown.write(event.text, event.reasoning)
+                self._status.tell(activity=activity_of(event), **self._measures)
+            case TurnAdded(turn=turn) if turn.role is Role.ASSISTANT:
+                self.turn = turn
+                self.show()
+            case TurnAdded(turn=turn) if self._chat.is_written_here:
+                self._transcript.append(turn)
+            case TurnSettled(turn=turn):
+                self.settle(turn)
+            case Trimmed():
+                self._n_before = event.n_after - self._speed.n_tokens
+                self._transcript.unseen = self._chat.unseen
+            case Prompted():
+                self._n_before = event.n_prompt
+            case Prefilling() | Finished():
+                self._status.tell(activity=activity_of(event), **measures_of(event))
+            case _:
+                pass
+
+    def show(self) -> None:
+        """Show it in the transcript, if its conversation is the open one, from the text that it has already."""
+        if self.turn is not None and self._chat.is_written_here:
+            self._shown = self._transcript.begin(self._chat.turns[-1] if self._speed.n_tokens else self.turn)
 
     def leave(self) -> None:
         """Another conversation is shown now."""
         self._shown = None
 
-    def write(self, token: Token) -> None:
-        """One more token; drawn some time soon."""
-        self._speed.count()
-        if self._shown is not None:
-            self._shown.write(token.text, token.reasoning)
-
     def settle(self, turn: Turn) -> None:
         """Show it as it ended."""
+        self.turn = turn
         if self._shown is not None:
             self._shown.settle(turn)
             self._shown = None
 
     @property
-    def measures(self) -> dict[str, Any]:
+    def _measures(self) -> dict[str, Any]:
         """What the status row says of it."""
         return {
-            "n_used": self.n_prompt + self._speed.n_tokens,
+            "n_used": self._n_before + self._speed.n_tokens,
             "tokens_per_second": self._speed.tokens_per_second,
             "first_token_seconds": self._speed.first_token_seconds,
         }

@@ -81,6 +81,13 @@ class Sidebar(Vertical):
     current_id: reactive[int | None] = reactive(None)
     """The conversation that is open."""
 
+    is_wanted: var[bool] = var(True)
+    """Whether it is shown where it has a place of its own."""
+    is_narrow: var[bool] = var(False)
+    """Whether there is no room for it beside the conversation."""
+    is_over: var[bool] = var(False)
+    """Whether it lies over the conversation, where it has no place of its own."""
+
     has_deleted: var[bool] = var(False)
     """Whether a deletion can be taken back."""
 
@@ -101,16 +108,19 @@ class Sidebar(Vertical):
     class Deleted(Message):
         """It was deleted, and can be brought back until chatterm is closed."""
 
-        def __init__(self, conversation: Conversation) -> None:
+        def __init__(self, conversation: Conversation, was_open: bool) -> None:
             super().__init__()
             self.conversation = conversation
+            self.was_open = was_open
 
     class Restored(Message):
         """A deletion was taken back."""
 
-        def __init__(self, conversation: Conversation) -> None:
+        def __init__(self, conversation: Conversation, was_open: bool) -> None:
             super().__init__()
             self.conversation = conversation
+            self.was_open = was_open
+            """Whether it was the one that was read when it was deleted."""
 
     class Changed(Message):
         """A conversation has another title."""
@@ -127,7 +137,7 @@ class Sidebar(Vertical):
         self.chat: Chat | None = None
         """Whose conversations these are; set by the screen when the store is open."""
         self._shown: list[Conversation] = []
-        self._deleted: list[Conversation] = []
+        self._deleted: list[Sidebar.Deleted] = []
         self._is_whole = True
 
     def on_resize(self) -> None:
@@ -152,6 +162,29 @@ class Sidebar(Vertical):
         option = self.query_one(ConversationList).highlighted_option
         wanted = option.id if option else None
         return next((c for c in self._shown if str(c.id) == wanted), None)
+
+    def toggle(self) -> None:
+        """Show it, or hide it, where it is shown now."""
+        if self.is_narrow:
+            self.is_over = not self.is_over
+        else:
+            self.is_wanted = not self.is_wanted
+
+    def watch_is_wanted(self) -> None:
+        """Take the place that there is."""
+        self._place()
+
+    def watch_is_narrow(self) -> None:
+        """Take the place that there is."""
+        self._place()
+
+    def watch_is_over(self) -> None:
+        """Take the place that there is."""
+        self._place()
+
+    def _place(self) -> None:
+        self.display = self.is_over if self.is_narrow else self.is_wanted
+        self.set_class(self.is_narrow, "-over")
 
     def focus_list(self) -> None:
         """Put the cursor into the list, on the conversation that is open."""
@@ -202,15 +235,17 @@ class Sidebar(Vertical):
         """Delete it; `undo_delete` brings it back."""
         if self.chat is None:
             return
+        current = self.chat.conversation
+        deleted = self.Deleted(conversation, current is not None and current.id == conversation.id)
         try:
             await self.chat.delete(conversation.id)
         except StoreError as error:
             self.post_message(self.Failed(error))
             return
-        self._deleted.append(conversation)
+        self._deleted.append(deleted)
         self.has_deleted = True
         self.reload()
-        self.post_message(self.Deleted(conversation))
+        self.post_message(deleted)
 
     @work(group="conversations")
     async def undo_delete(self) -> None:
@@ -219,14 +254,14 @@ class Sidebar(Vertical):
             return
         deleted = self._deleted.pop()
         try:
-            conversation = await self.chat.restore(deleted.id)
+            conversation = await self.chat.restore(deleted.conversation.id)
         except StoreError as error:
             self._deleted.append(deleted)
             self.post_message(self.Failed(error))
             return
         self.has_deleted = bool(self._deleted)
         self.reload()
-        self.post_message(self.Restored(conversation))
+        self.post_message(self.Restored(conversation, deleted.was_open))
 
     def action_rename(self) -> None:
         """Rename the one under the cursor."""

@@ -30,6 +30,8 @@ class Facts(msgspec.Struct, frozen=True):
     quantization: str = ""
     activity: str = "starting"
     """"loading 43 %", "reading the prompt 512/2048", "writing", "ready", "stopped"."""
+    next_model: str = ""
+    """What is loaded when the reply has ended."""
     is_busy: bool = False
     is_wrong: bool = False
     """Whether the activity is a failure."""
@@ -147,15 +149,18 @@ def _parts(facts: Facts) -> tuple[dict[str, Content], dict[str, Content]]:
     if facts.quantization:
         left["quantization"] = Content.styled(facts.quantization, "$foreground 60%")
     left["activity"] = Content.assemble((f"{mark} ", colour), (facts.activity, colour if facts.is_wrong else ""))
+    if facts.next_model:
+        left["next"] = Content.assemble(("then ", "$foreground 60%"), facts.next_model).truncate(28, ellipsis=True)
     right: dict[str, Content] = {}
     if facts.temperature is not None:
         right["temperature"] = _clickable(f"temp {facts.temperature:g}", "settings", "$foreground 60%")
     if facts.n_ctx:
-        share = min(1.0, facts.n_used / facts.n_ctx)
-        filled = min(BAR_CELLS, int(share * BAR_CELLS + 0.999)) if facts.n_used else 0
+        n_used = min(facts.n_used, facts.n_ctx)  # the last token of a full window was never put into it
+        share = n_used / facts.n_ctx
+        filled = int(share * BAR_CELLS + 0.999)
         colour = "$text-error" if share > 0.95 else "$text-warning" if share > 0.8 else "$text-primary"
         right["bar"] = Content.assemble(("━" * filled, colour), ("━" * (BAR_CELLS - filled), "$foreground 15%"))
-        right["context"] = Content(f"{facts.n_used:,}/{facts.n_ctx:,}")
+        right["context"] = Content(f"{n_used:,}/{facts.n_ctx:,}")
     if facts.tokens_per_second:
         right["rate"] = Content(f"{facts.tokens_per_second:.1f} tok/s")
     if facts.first_token_seconds:
