@@ -22,6 +22,7 @@ from chatterm.errors import EngineError, ModelKept, ModelNotFound
 from chatterm.hub import cache, names
 from chatterm.hub.progress import PullEvent
 from chatterm.settings import Settings
+from chatterm.text import line
 
 _MAX_DEPTH = 5
 """Folders inside a named folder that are looked into."""
@@ -87,6 +88,8 @@ class Library:
         path = Path(name).expanduser()
         if path.is_file():
             return path.absolute()
+        if path.is_dir():
+            raise ModelNotFound(f"{line(name)} is a folder.", "Name one of the GGUF files in it.")
         return self.model(name).path
 
     def model(self, name: str) -> LocalModel:
@@ -106,10 +109,10 @@ class Library:
                 case [_, *_] as several:
                     shown = ", ".join(_described(model) for model in several[:6])
                     raise ModelNotFound(
-                        f"“{names.printable(name)}” can mean {len(several)} models: {shown}.",
+                        f"“{line(name)}” can mean {len(several)} models: {shown}.",
                         "Give more of the name, or the path.",
                     )
-        raise ModelNotFound(f"There is no model “{names.printable(name)}” here.", _how_to_get_one(models))
+        raise ModelNotFound(f"There is no model “{line(name)}” here.", _how_to_get_one(models))
 
     async def pull(self, repo: str, file: str = "", revision: str = "") -> AsyncIterator[PullEvent]:
         """Fetch a model, as events; in a thread, so that nothing else waits. `hub.download.pull` tells the rest.
@@ -155,11 +158,11 @@ class Library:
             if model.source == "Hugging Face cache":
                 return cache.remove(model.repo, names.parts(model.file))
             if not any(model.path.is_relative_to(folder) for folder in _absolute(self.settings.models.folders)):
-                raise ModelKept(f"{names.printable(str(model.path))} is in none of the model folders.")
+                raise ModelKept(f"{line(str(model.path))} is in none of the model folders.")
             return sum(cache.unlink(model.path.with_name(name)) for name in names.parts(model.path.name))
         except OSError as error:
             raise ModelKept(
-                f"{names.printable(model.name)} cannot be removed: {names.printable(str(error))}.",
+                f"{line(model.name)} cannot be removed: {line(str(error))}.",
                 "Make the file and its folder writable.",
             ) from error
 
@@ -273,12 +276,12 @@ def _contains(model: LocalModel, name: str) -> bool:
 def _described(model: LocalModel) -> str:
     """A model in a list of candidates."""
     where = model.repo or str(model.path.parent)
-    return names.printable(f"{model.path.name} ({where})")
+    return line(f"{model.path.name} ({where})")
 
 
 def _how_to_get_one(models: list[LocalModel]) -> str:
     """What to do when there is no such model."""
     if models:
-        shown = ", ".join(names.printable(model.name) for model in models[:6])
+        shown = ", ".join(line(model.name) for model in models[:6])
         return f"Here are: {shown}{', ...' if len(models) > 6 else ''}. Or give the path of a GGUF file."
     return "Fetch one with `chatterm models pull OWNER/NAME`, or give the path of a GGUF file."

@@ -336,8 +336,13 @@ def load(path: Path) -> Settings:
         content = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return Settings()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}.", "The defaults are used until it can.") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            f"{path} is not UTF-8 text.", "The defaults are used; mend the file, it was not changed."
+        ) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingsError(f"{path} cannot be read: {reason}.", "The defaults are used until it can.") from error
     import tomllib  # late: there may be no file
 
     try:

@@ -141,7 +141,7 @@ def test_file_that_cannot_be_used_says_why_and_is_not_changed(path: Path, conten
 def test_file_that_is_not_text_is_not_changed(path: Path):
     path.parent.mkdir()
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SettingsError, match="cannot be read"):
+    with pytest.raises(SettingsError, match="not UTF-8 text"):
         settings.save(path, {"sampling": {"top_k": 7}})
     assert path.read_bytes() == b"\xff\xfe\x00"
 

@@ -11,15 +11,23 @@ import sys
 
 def main() -> None:
     """The `chatterm` command."""
+    from chatterm.cli import streams
+
+    streams.mend()
+    if sys.argv[1:]:
+        raise SystemExit(streams.guarded(_run))
+    from chatterm.cli.open import open_app
+
+    raise SystemExit(open_app())
+
+
+def _run() -> int:
+    """A command, its exit code."""
     if sys.argv[1:] == ["--version"]:
         from chatterm import __version__
 
         sys.stdout.write(f"chatterm {__version__}\n")
-        return
-    if not sys.argv[1:]:
-        from chatterm.cli.open import open_app
-
-        raise SystemExit(open_app())
+        return 0
     from chatterm.cli.commands import run
 
-    raise SystemExit(run())
+    return run()

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from chatterm.cli.flags import with_settings
-from chatterm.cli.terminal import fail, has_colour, is_terminal, plain, say
+from chatterm.cli.terminal import argument, fail, has_colour, is_terminal, say, write_json
 from chatterm.conversation import Role
 from chatterm.engine.base import Engine, Prompt, PromptTurn
-from chatterm.errors import ChattermError
+from chatterm.errors import ChattermError, SettingsError
 from chatterm.events import (
     Event,
     Finished,
@@ -29,8 +29,7 @@ from chatterm.events import (
     Trimmed,
 )
 from chatterm.settings import Settings
-
-INTERRUPTED = 130
+from chatterm.text import plain
 
 
 @with_settings("sampling", "load")
@@ -52,22 +51,23 @@ def ask(
     """Answer one question on stdout and end.
 
     Exit codes: 0 answered, 1 something failed (stderr says what and what to do), 2 wrong usage,
-    130 interrupted (what had arrived was printed).
+    130 interrupted (what had arrived was printed), 141 the reader of stdout had enough.
     """
     from chatterm.cli.join import default_model, load_settings, make_engine
 
     try:
-        settings = load_settings().merged(changes)
+        settings = load_settings()
+    except SettingsError as error:
+        raise fail(SettingsError(error.message, "Nothing was asked: mend the file, or move it away.")) from error
+    try:
         if variable:
-            settings = settings.merged({"chat": {"template_variables": dict(_variable(each) for each in variable)}})
+            changes = changes | {"chat": {"template_variables": dict(_variable(each) for each in variable)}}
+        settings = settings.merged(changes)
         prompt = _prompt(question, system if system is not None else settings.chat.system_prompt, raw, settings)
         path = default_model(settings, model)
         code = asyncio.run(_answer(make_engine(), path, prompt, settings, _Json() if json else _Text()))
     except ChattermError as error:
         raise fail(error) from error
-    except BrokenPipeError:
-        _forget_stdout()
-        code = 128 + signal.SIGPIPE
     raise typer.Exit(code)
 
 
@@ -87,21 +87,15 @@ def _variable(given: str) -> tuple[str, bool | int | float | str]:
 
 def _prompt(question: str | None, system: str, raw: bool, settings: Settings) -> Prompt:
     """What is asked, from the argument and what is piped in."""
-    piped = "" if is_terminal(sys.stdin) else _read_stdin()
-    if question is None and not piped and not raw:
-        raise typer.BadParameter("say what to ask, or pipe it in", param_hint="QUESTION")
+    piped = "" if is_terminal(sys.stdin) else sys.stdin.buffer.read().decode("utf-8", "replace")
+    asked = argument(question or "")
     if raw:
-        return Prompt(raw=(question or "") + piped)
-    text = "\n\n".join(part for part in (question, piped.strip("\n")) if part)
-    turns = (PromptTurn(Role.SYSTEM, system),) if system else ()
+        return Prompt(raw=asked + piped)
+    text = "\n\n".join(part for part in (asked, piped.strip("\n")) if part)
+    if not text.strip():
+        raise typer.BadParameter("say what to ask, or pipe it in", param_hint="QUESTION")
+    turns = (PromptTurn(Role.SYSTEM, argument(system)),) if system else ()
     return Prompt((*turns, PromptTurn(Role.USER, text)), template_variables=settings.chat.template_variables)
-
-
-def _read_stdin() -> str:
-    """What is piped in; bytes that are no UTF-8 are replaced."""
-    if sys.stdin.closed:
-        return ""
-    return sys.stdin.buffer.read().decode("utf-8", "replace")
 
 
 async def _answer(engine: Engine, path: Path, prompt: Prompt, settings: Settings, out: _Text | _Json) -> int:
@@ -109,8 +103,15 @@ async def _answer(engine: Engine, path: Path, prompt: Prompt, settings: Settings
     task = asyncio.current_task()
     if task is None:  # pragma: no cover - asyncio.run always has one
         raise RuntimeError("not inside a task")
+    stopped_by = signal.SIGINT
+
+    def stop(number: signal.Signals) -> None:
+        nonlocal stopped_by
+        stopped_by = number
+        task.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     try:
         async with aclosing(engine.load(path, settings.load)) as loading:
             async for step in loading:
@@ -119,7 +120,7 @@ async def _answer(engine: Engine, path: Path, prompt: Prompt, settings: Settings
             async for event in reply:
                 out.show(event)
     except asyncio.CancelledError:
-        return INTERRUPTED
+        return 128 + stopped_by
     finally:
         out.end()
         await engine.close()
@@ -213,17 +214,7 @@ class _Json:
 
     def show(self, event: Event) -> None:
         """One event."""
-        import msgspec
-
-        sys.stdout.write(msgspec.json.encode(event).decode() + "\n")
-        sys.stdout.flush()
+        write_json(event)
 
     def end(self) -> None:
         """Nothing to tidy."""
-
-
-def _forget_stdout() -> None:
-    """The reader is gone: keep Python from complaining when it flushes at its end."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

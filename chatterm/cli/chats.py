@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-import msgspec
 import typer
 
-from chatterm.cli.terminal import fail, is_terminal, line, plain
+from chatterm.cli.terminal import fail, is_terminal, write_json
 from chatterm.conversation import Conversation, Role, Turn
 from chatterm.errors import ChattermError, NotFound
+from chatterm.text import line, plain
 
 if TYPE_CHECKING:
     from chatterm.store import Store
@@ -32,7 +32,7 @@ def list_chats(
     found = _ask_store(lambda store: store.conversations(limit=limit))
     for each in found:
         if json:
-            sys.stdout.write(msgspec.json.encode(each).decode() + "\n")
+            write_json(each)
         else:
             sys.stdout.write(f"{each.id:>6}  {_when(each.updated_at)}  {line(each.title)}\n")
     if not found and not json and is_terminal(sys.stderr):
@@ -58,7 +58,7 @@ def show_chat(
     conversation, turns = _ask_store(read)
     if json:
         for record in (conversation, *turns):
-            sys.stdout.write(msgspec.json.encode(record).decode() + "\n")
+            write_json(record)
         return
     clean = plain if is_terminal(sys.stdout) else str
     sys.stdout.write(f"# {line(conversation.title)}\n")

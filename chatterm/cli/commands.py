@@ -54,6 +54,10 @@ def run() -> int:
         result = app(standalone_mode=False)
     except typer.Abort:
         return 130
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Typer makes a plain failure of it
+            raise end.__context__ from None
+        raise
     except Exception as error:  # click's own errors carry their exit code and know how to be shown
         if not hasattr(error, "show") or not hasattr(error, "exit_code"):
             raise

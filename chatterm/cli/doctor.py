@@ -16,12 +16,11 @@ import msgspec
 import typer
 
 from chatterm import __version__, paths
-from chatterm.cli.terminal import has_colour, plain
+from chatterm.cli.terminal import has_colour, write_json
 from chatterm.engine.base import EngineReport
 from chatterm.errors import ChattermError
 from chatterm.settings import Settings
-
-GB = 1e9
+from chatterm.text import amount, plain
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -39,7 +38,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON obj
     for finding in examine():
         found.append(finding)
         if json:
-            sys.stdout.write(msgspec.json.encode(finding).decode() + "\n")
+            write_json(finding)
         else:
             _print(finding)
         sys.stdout.flush()
@@ -91,7 +90,7 @@ def _folders() -> Iterator[Finding]:
         if not os.access(there, os.W_OK):
             yield Finding(topic, f"{folder} cannot be written.", True, f"chmod u+w '{there}'")
         else:
-            yield Finding(topic, f"{folder}, {shutil.disk_usage(there).free / GB:.1f} GB free")
+            yield Finding(topic, f"{folder}, {amount(shutil.disk_usage(there).free)} free")
 
 
 def _store() -> Iterator[Finding]:
@@ -118,7 +117,7 @@ def _memory() -> Iterator[Finding]:
 
     memory = psutil.virtual_memory()
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    yield Finding("memory", f"{memory.available / GB:.1f} GB of {memory.total / GB:.1f} GB free")
+    yield Finding("memory", f"{amount(memory.available)} of {amount(memory.total)} free")
     yield Finding("processor", f"{cores} physical cores")
 
 
@@ -155,7 +154,7 @@ def _engine() -> Iterator[Finding]:
         yield Finding(
             "device",
             f"{device.kind} {device.name}: {device.description}, "
-            f"{device.free_bytes / GB:.1f} GB of {device.total_bytes / GB:.1f} GB free",
+            f"{amount(device.free_bytes)} of {amount(device.total_bytes)} free",
         )
     if report.library_version and not report.can_offload:
         yield Finding("GPU", "this build of llama.cpp computes on the processor only")
@@ -174,8 +173,8 @@ def _models(chosen: Settings) -> Iterator[Finding]:
     if not models:
         yield Finding("models", f"none on this machine. {HOW_TO_GET_ONE}")
     else:
-        size = sum(model.size_bytes for model in models) / GB
-        yield Finding("models", f"{len(models)} on this machine, {size:.1f} GB")
+        size = amount(sum(model.size_bytes for model in models))
+        yield Finding("models", f"{len(models)} on this machine, {size}")
 
 
 def _print(finding: Finding) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chatterm.settings import Field, fields_of
+from chatterm.settings import Field, check, fields_of
 
 KINDS: dict[str, Any] = {
     "number": float | None,
@@ -35,6 +35,8 @@ def with_settings(*sections: str) -> Callable[[Callable[..., Any]], Callable[...
             changes: dict[str, dict[str, Any]] = {}
             for field in fields:
                 if (value := given.pop(field.name)) is not None:
+                    if reason := check(field, value):
+                        raise typer.BadParameter(reason.rstrip("."), param_hint=_flag(field))
                     changes.setdefault(field.section, {})[field.name] = value
             return command(**given, changes=changes)
 
@@ -48,8 +50,8 @@ def with_settings(*sections: str) -> Callable[[Callable[..., Any]], Callable[...
 
 
 def _parameter(field: Field) -> inspect.Parameter:
-    """A keyword-only option from a field; its bounds are checked by the settings themselves."""
-    flag = "--" + field.name.replace("_", "-")
+    """A keyword-only option from a field; the settings themselves check its bounds."""
+    flag = _flag(field)
     names = (flag, f"--no-{flag[2:]}") if field.kind == "switch" else (flag,)
     declaration = f"{names[0]}/{names[1]}" if len(names) > 1 else flag
     option = typer.Option(declaration, help=_help(field), show_default=False, rich_help_panel="Settings")
@@ -58,12 +60,21 @@ def _parameter(field: Field) -> inspect.Parameter:
     )
 
 
+def _flag(field: Field) -> str:
+    """What a field is called on the command line.
+
+    Example: top_k -> "--top-k"
+    """
+    return "--" + field.name.replace("_", "-")
+
+
 def _help(field: Field) -> str:
     """The field's own sentence, with its choices or bounds."""
     if field.choices:
         return f"{field.help} ({', '.join(field.choices)})"
     if field.kind == "list":
-        return f"{field.help} (may be given several times)"
+        usual = f"; else {', '.join(field.default)}" if field.default else ""
+        return f"{field.help} (may be given several times{usual})"
     if field.minimum is None or field.maximum is None:
         return field.help
     return f"{field.help} ({field.minimum:g} to {field.maximum:g})"

@@ -8,7 +8,7 @@ import msgspec
 
 from chatterm import gguf
 from chatterm.hub import names
-from chatterm.hub.names import amount
+from chatterm.text import amount
 
 _USUAL_N_CTX = 8192
 """The context window that is taken unless more is asked for."""

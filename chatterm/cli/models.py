@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
-from chatterm.cli.terminal import fail, line, say
-from chatterm.errors import ChattermError, FileNotChosen
-from chatterm.hub.names import amount
+from chatterm.cli.terminal import fail, say, write_json
+from chatterm.errors import ChattermError, FileNotChosen, SettingsError
+from chatterm.text import amount, line
 
 if TYPE_CHECKING:
     from chatterm.library import Library
@@ -30,7 +29,7 @@ def list_models(json: Annotated[bool, typer.Option("--json", help="Print one JSO
         unfinished = cache.unfinished()
     if json:
         for model in models:
-            sys.stdout.write(msgspec.json.encode(model, enc_hook=str).decode() + "\n")
+            write_json(model)
         return
     rows = [
         (model.name, model.quantization or "-", amount(model.size_bytes), model.repo or model.source, str(model.path))
@@ -105,7 +104,7 @@ def describe_model(
     with _told():
         found = card(_library().find(file))
     if json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        write_json(found)
         return
     for row in _aligned(lines(found)):
         sys.stdout.write(f"{row}\n")
@@ -148,8 +147,13 @@ def _told() -> Iterator[None]:
 
 def _library() -> Library:
     from chatterm.cli.join import load_settings, make_library
+    from chatterm.settings import Settings
 
-    return make_library(load_settings())
+    try:
+        return make_library(load_settings())
+    except SettingsError as error:
+        say(f"chatterm: {error}")
+        return make_library(Settings())
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Protocol
 
-from chatterm.cli.terminal import has_colour, is_terminal, line, say
-from chatterm.hub.names import amount
+from chatterm.cli.terminal import has_colour, is_terminal, say
 from chatterm.hub.progress import Downloaded, Downloading, Planned, Pulled, PullEvent, Verifying, Waiting
+from chatterm.text import amount, line
 
 
 class Shown(Protocol):

@@ -8,42 +8,35 @@ from __future__ import annotations
 
 import os
 import sys
-import unicodedata
-from typing import IO
+from typing import IO, Any
 
 import typer
 
 from chatterm.errors import ChattermError
-
-BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that turn the reading direction of what follows, even outside their own text."""
-
-
-def is_safe(character: str) -> bool:
-    """Whether a terminal only draws this character: not an escape, another control, or a change of direction."""
-    if character in "\n\t":
-        return True
-    return unicodedata.category(character) not in {"Cc", "Cs"} and character not in BIDI
-
-
-def plain(text: str) -> str:
-    r"""A text in which nothing can steer a terminal.
-
-    Example: "a\x1b[31mb" -> "a�[31mb"
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(character if is_safe(character) else "\ufffd" for character in text)
-
-
-def line(text: str) -> str:
-    """The same for text that must stay on one line, such as a title or a file name."""
-    return plain(" ".join(text.split()))
+from chatterm.text import expressible, plain
 
 
 def is_terminal(stream: IO[str]) -> bool:
     """Whether a person reads this stream."""
     return stream.isatty()
+
+
+def write_json(record: Any) -> None:
+    """Print a record as one JSON object on a line of its own, at once."""
+    import msgspec
+
+    try:
+        encoded = msgspec.json.encode(record, enc_hook=str)
+    except UnicodeEncodeError:  # a file name that is no UTF-8
+        encoded = msgspec.json.encode(expressible(msgspec.to_builtins(record, enc_hook=str)))
+    sys.stdout.flush()
+    sys.stdout.buffer.write(encoded + b"\n")  # UTF-8, whatever the terminal speaks
+    sys.stdout.flush()
+
+
+def argument(given: str) -> str:
+    """An argument as text: bytes that are no UTF-8 are replaced, as they are in what is piped in."""
+    return os.fsencode(given).decode("utf-8", "replace")
 
 
 def has_colour(stream: IO[str]) -> bool:

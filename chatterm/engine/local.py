@@ -8,6 +8,7 @@ at any moment without taking the app along.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -142,7 +143,7 @@ class LocalEngine:
     async def _load(self, path: Path, options: LoadOptions) -> AsyncGenerator[LoadEvent, None]:
         """Ask the worker to load, and remember what it says."""
         self._model, self._must_reload = None, False
-        async with aclosing(self._answers(LoadModel(str(path), options), _LOAD_PATIENCE_SECONDS)) as events:
+        async with aclosing(self._answers(LoadModel(os.fsencode(path), options), _LOAD_PATIENCE_SECONDS)) as events:
             async for event in events:
                 if isinstance(event, Loaded):
                     self._model = event.model

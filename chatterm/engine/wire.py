@@ -25,6 +25,7 @@ from chatterm.events import (
     Tuned,
 )
 from chatterm.settings import LoadOptions, Sampling
+from chatterm.text import expressible
 
 _LENGTH_BYTES = 4
 
@@ -36,7 +37,8 @@ class Ask(msgspec.Struct, frozen=True, tag_field="ask", tag=str.lower):
 class LoadModel(Ask, frozen=True):
     """Answered by `Loading` and `Loaded`."""
 
-    path: str
+    path: bytes
+    """As the system has it: it need not be UTF-8."""
     options: LoadOptions
 
 
@@ -147,7 +149,10 @@ _answers = msgspec.msgpack.Decoder(Answer)
 
 def frame(message: Question | Answer) -> bytes:
     """A message as bytes, with its length before it."""
-    body = _encoder.encode(message)
+    try:
+        body = _encoder.encode(message)
+    except UnicodeEncodeError:  # lone surrogates, such as in names of files that are no UTF-8
+        body = _encoder.encode(expressible(msgspec.to_builtins(message, builtin_types=(bytes,))))
     return len(body).to_bytes(_LENGTH_BYTES, "little") + body
 
 

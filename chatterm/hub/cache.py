@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from chatterm.errors import HubError
 from chatterm.hub import names
+from chatterm.text import is_name, line
 
 _MAX_DEPTH = 6
 """Folders inside a snapshot that are looked into."""
@@ -34,10 +35,10 @@ class Slot:
 
     def __init__(self, repo: str, commit: str, file: str, etag: str) -> None:
         parts = file.split("/")
-        is_path = not {"", ".", ".."} & set(parts) and "\\" not in file and names.printable(file) == file
+        is_path = not {"", ".", ".."} & set(parts) and "\\" not in file and is_name(file)
         if not is_path or not _COMMIT.fullmatch(commit) or not _ETAG.fullmatch(etag) or repo.count("/") != 1:
             raise HubError(
-                f"{names.printable(repo)} names a file in a way that is not safe: “{names.printable(file)}”.",
+                f"{line(repo)} names a file in a way that is not safe: “{line(file)}”.",
                 "Nothing was fetched. Tell the owner of the repository, or take another one.",
             )
         self.file = file

@@ -23,6 +23,7 @@ from chatterm import __version__, paths
 from chatterm.errors import GatedRepo, HubBusy, HubError, NoNetwork, RepoNotFound, TokenRefused
 from chatterm.hub import cache, names
 from chatterm.hub.repository import RemoteFile, Repository
+from chatterm.text import is_name, line
 
 T = TypeVar("T")
 
@@ -60,8 +61,8 @@ class Hub:
 
     def repository(self, repo: str, revision: str = "main") -> Repository:
         """The model files of a repository, and the commit that a revision is now."""
-        if not revision or {"", ".", ".."} & set(revision.split("/")) or names.printable(revision) != revision:
-            raise RepoNotFound(f"“{names.printable(revision)}” is not the name of a revision.")
+        if not revision or {"", ".", ".."} & set(revision.split("/")) or not is_name(revision):
+            raise RepoNotFound(f"“{line(revision)}” is not the name of a revision.")
 
         def ask() -> Any:
             return self._api().model_info(repo, revision=revision, files_metadata=True, timeout=self.timeout_seconds)
@@ -145,7 +146,7 @@ class Hub:
         except HubError:
             raise
         except Exception as error:
-            ours = self._translation(error, repo, revision, names.printable(file))
+            ours = self._translation(error, repo, revision, line(file))
             if ours is error:
                 raise
             raise ours from error
@@ -165,7 +166,7 @@ class Hub:
             case hf.RepositoryNotFoundError():
                 return self._missing(repo)
             case hf.HFValidationError():
-                return RepoNotFound(f"“{names.printable(repo)}” is not the name of a repository.")
+                return RepoNotFound(f"“{line(repo)}” is not the name of a repository.")
             case hf.HfHubHTTPError():
                 return self.refusal(error.response, repo)
             case httpx2.TimeoutException():
@@ -173,7 +174,7 @@ class Hub:
             case httpx2.ReadError() | httpx2.RemoteProtocolError() | httpx2.WriteError():
                 return NoNetwork(f"The connection to {self.endpoint} broke.", _TRY_AGAIN)
             case httpx2.HTTPError() | httpx2.InvalidURL() | hf.OfflineModeIsEnabled():
-                reason = names.printable(str(error)).rstrip(".") or type(error).__name__
+                reason = line(str(error)).rstrip(".") or type(error).__name__
                 return NoNetwork(f"{self.endpoint} cannot be reached: {reason}.", _TRY_AGAIN)
         return error
 
@@ -197,7 +198,7 @@ class Hub:
                 )
             case 401 | 404:
                 return self._missing(repo)
-        said = names.printable(response.headers.get("X-Error-Message", ""))
+        said = line(response.headers.get("X-Error-Message", ""))
         return HubError(f"The Hub refused {repo} (HTTP {status}{': ' if said else ''}{said}).", "Try another one.")
 
     def not_a_hub(self) -> NoNetwork:

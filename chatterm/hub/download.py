@@ -26,10 +26,11 @@ from urllib.parse import urlsplit
 import httpx2
 
 from chatterm.errors import DiskFull, DownloadStopped, HashMismatch, HubBusy, HubError, NoNetwork
-from chatterm.hub import cache, names
+from chatterm.hub import cache
 from chatterm.hub.client import Hub, is_offline
 from chatterm.hub.progress import Downloaded, Downloading, Planned, Pulled, PullEvent, Verifying, Waiting
 from chatterm.hub.repository import RemoteFile, choose, parse
+from chatterm.text import amount, line
 
 T = TypeVar("T")
 
@@ -432,7 +433,7 @@ class _Partial:
         if self.job.hash and self._digest.hexdigest() != self.job.hash:
             slot.partial.replace(slot.damaged)
             raise HashMismatch(
-                f"What arrived is not {names.printable(slot.file)} as the Hub announced it: its hash differs.",
+                f"What arrived is not {line(slot.file)} as the Hub announced it: its hash differs.",
                 f"It is not used and lies at {slot.damaged}. Run it again to fetch it anew; if that happens "
                 "twice, something on the way (a proxy, the memory, the disk) alters data.",
             )
@@ -507,7 +508,7 @@ def _check_space(n_missing: int) -> None:
     n_free = shutil.disk_usage(place).free
     if n_missing > n_free:
         raise DiskFull(
-            f"Needs {names.amount(n_missing)}, {names.amount(n_free)} are free in {place}.",
+            f"Needs {amount(n_missing)}, {amount(n_free)} are free in {place}.",
             "Free some space (`chatterm models rm`), name a smaller file, or set HF_HOME to another disk.",
         )
 
@@ -521,7 +522,7 @@ def _disk_error(error: OSError) -> HubError:
             "Free some space (`chatterm models rm`) and run it again; it goes on where it stopped.",
         )
     return HubError(
-        f"The cache in {place} cannot be used: {names.printable(str(error))}.",
+        f"The cache in {place} cannot be used: {line(str(error))}.",
         "Make it writable, or set HF_HOME to a folder that is.",
     )
 

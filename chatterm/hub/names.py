@@ -6,7 +6,6 @@ Knows no disk and no network; only how people name these files.
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import NamedTuple
 
 _QUANTIZATION = re.compile(
@@ -72,21 +71,3 @@ def title(name: str) -> str:
     base = name.rsplit("/", 1)[-1]
     split = part(base)
     return split.stem if split else base.removesuffix(".gguf").removesuffix(".GGUF")
-
-
-def printable(text: str) -> str:
-    """Text of unknown origin without what would steer a terminal: control, format and private characters."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in text)
-
-
-def amount(n_bytes: float) -> str:
-    """A number of bytes as people read it, in powers of a thousand as disks are sold.
-
-    Example: 9_130_000_000 -> "9.1 GB"
-    """
-    for unit in ("bytes", "kB", "MB"):
-        if n_bytes < 999.5:
-            digits = f"{n_bytes:.1f}".removesuffix(".0") if n_bytes < 9.95 else f"{n_bytes:.0f}"
-            return f"{digits} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} GB"

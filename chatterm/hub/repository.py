@@ -13,6 +13,7 @@ import msgspec
 
 from chatterm.errors import FileNotChosen, RepoNotFound
 from chatterm.hub import names
+from chatterm.text import line
 
 PREFERRED = "Q4_K_M"
 """What is taken when nothing is said: for most machines the best quality for its size."""
@@ -73,7 +74,7 @@ def parse(text: str) -> Wish:
         name, revision = "/".join(name.strip("/").split("/")[:2]), ""
     if not _REPO.fullmatch(name) or "--" in name or ".." in name:
         raise RepoNotFound(
-            f"“{names.printable(text)}” is not the name of a repository.",
+            f"“{line(text)}” is not the name of a repository.",
             "Write it as OWNER/NAME, as the address on the Hub has it.",
         )
     return Wish(name, file, revision)
@@ -102,8 +103,8 @@ def choose(repository: Repository, wanted: str = "") -> tuple[RemoteFile, ...]:
             return parts
         case []:
             raise RepoNotFound(
-                f"{repository.repo} holds no file “{names.printable(wanted)}”.",
-                "It holds: " + ", ".join(names.printable(parts[0].path) for parts in models) + ".",
+                f"{repository.repo} holds no file “{line(wanted)}”.",
+                "It holds: " + ", ".join(line(parts[0].path) for parts in models) + ".",
             )
     error = FileNotChosen(f"{repository.repo} holds {len(matches)} models.", "Name the file that you want.")
     error.candidates = tuple((parts[0].path, sum(part.size_bytes for part in parts)) for parts in matches)

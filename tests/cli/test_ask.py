@@ -91,7 +91,7 @@ def test_the_same_seed_and_settings_give_the_same_tokens(rambler: Path) -> None:
         ((), 2, "QUESTION"),
         (("hi", "--temperature", "warm"), 2, "temperature"),
         (("hi", "--no-such-flag"), 2, "no-such-flag"),
-        (("hi", "--temperature", "9"), 1, "sampling.temperature"),
+        (("hi", "--temperature", "9"), 2, "--temperature"),
         (("hi", "--model", "nowhere.gguf"), 1, "nowhere.gguf"),
         (("hi",), 1, "models pull"),
     ],

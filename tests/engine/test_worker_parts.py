@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from chatterm import errors
+from chatterm.conversation import Role
 from chatterm.engine import wire
 from chatterm.engine.base import Prompt, PromptTurn
 from chatterm.engine.worker import identity, layout, memory
@@ -22,6 +23,7 @@ from chatterm.engine.worker.threads import Tuner, _container_cores
 from chatterm.engine.worker.window import WindowMaker
 from chatterm.events import Token
 from chatterm.settings import LoadOptions, Sampling
+from chatterm.text import amount
 
 
 def test_which_turns_stay_follows_from_the_conversation_alone() -> None:
@@ -155,7 +157,7 @@ def test_buffers_are_read_from_what_llama_says() -> None:
 
 @pytest.mark.parametrize(("size", "words"), [(9_100_000_000, "9.1 GB"), (12_000_000, "12 MB")])
 def test_sizes_in_words(size: int, words: str) -> None:
-    assert memory.in_words(size) == words
+    assert amount(size) == words
 
 
 def test_a_stop_counts_for_its_own_question_alone() -> None:
@@ -177,7 +179,7 @@ def test_a_stop_counts_for_its_own_question_alone() -> None:
 def test_frames_survive_any_cut(size: int) -> None:
     prompt = Prompt((PromptTurn("user", "h\u00e9llo", 3),), template_variables={"enable_thinking": False, "n": 2})  # type: ignore[arg-type]
     questions = [
-        wire.Question(1, wire.LoadModel("/m.gguf", LoadOptions(n_ctx=77))),
+        wire.Question(1, wire.LoadModel(b"/m\xff.gguf", LoadOptions(n_ctx=77))),
         wire.Question(2, wire.WriteReply(prompt, Sampling(stop=("x",)))),
         wire.Question(2, wire.Stop()),
     ]
@@ -195,6 +197,17 @@ def test_answers_and_errors_cross_the_pipe_as_they_are() -> None:
     error = got[1].event.error()
     assert type(error) is errors.OutOfMemory
     assert str(error) == "Needs 9 GB. Try less."
+
+
+def test_texts_that_are_no_utf8_cross_the_pipe_with_the_bad_bytes_replaced() -> None:
+    prompt = Prompt((PromptTurn(Role.USER, "a\udcffb"),), template_variables={"x": "\ud800"})
+    got = wire.QuestionReader().feed(wire.frame(wire.Question(1, wire.WriteReply(prompt, Sampling()))))
+    assert isinstance(got[0].ask, wire.WriteReply)
+    assert got[0].ask.prompt.turns[0].text == "a?b"
+    failure = wire.Failure("ModelUnreadable", "\udcff.gguf is damaged.")
+    assert wire.AnswerReader().feed(wire.frame(wire.Answer(1, failure)))[0].event == wire.Failure(
+        "ModelUnreadable", "?.gguf is damaged."
+    )
 
 
 def test_a_token_takes_few_bytes() -> None:

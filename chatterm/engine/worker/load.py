@@ -16,7 +16,7 @@ from typing import Any
 from chatterm.engine.worker import identity
 from chatterm.engine.worker.context import Context, Slices, StopFlag
 from chatterm.engine.worker.library import Library, is_about_memory
-from chatterm.engine.worker.memory import free_bytes, give_back, in_words
+from chatterm.engine.worker.memory import free_bytes, give_back
 from chatterm.engine.worker.template import ChatTemplate
 from chatterm.engine.worker.threads import Tuner, is_busy, usable_cores
 from chatterm.engine.worker.vocabulary import Vocabulary
@@ -24,6 +24,7 @@ from chatterm.engine.worker.window import WindowMaker
 from chatterm.errors import EngineError, LoadCancelled, ModelUnreadable, OutOfMemory
 from chatterm.events import Event, Loaded, Loading, LoadStage, ModelInfo
 from chatterm.settings import LoadOptions
+from chatterm.text import amount
 
 Send = Callable[[Event], None]
 _PROGRESS_SECONDS = 0.05
@@ -169,11 +170,11 @@ class _Load:
             return True
         if not self.options.mmap:
             raise OutOfMemory(
-                f"The model needs {in_words(needed)}, {in_words(free)} are free.",
+                f"The model needs {amount(needed)}, {amount(free)} are free.",
                 'Try a smaller file, or turn on "Map the file".',
             )
         self.notes.append(
-            f"The model ({in_words(needed)}) is larger than the memory that is free ({in_words(free)}):"
+            f"The model ({amount(needed)}) is larger than the memory that is free ({amount(free)}):"
             " it is read from the disk again and again, which is slow."
         )
         return False
@@ -206,7 +207,7 @@ class _Load:
         if any(is_about_memory(line) for line in reasons):
             needed, free = identity.file_bytes(self.path), free_bytes()
             return OutOfMemory(
-                f"The model needs {in_words(needed)}, {in_words(free)} are free.",
+                f"The model needs {amount(needed)}, {amount(free)} are free.",
                 "Try a smaller file, or fewer layers.",
             )
         reason = reasons[0].rstrip(".") if reasons else "llama.cpp gives no reason"

@@ -127,7 +127,7 @@ class Worker:
         if self._model is not None:
             self._model.close()
         self._model = self._last = None
-        self._model = load(library, Path(ask.path), ask.options, self._flag, send)
+        self._model = load(library, Path(os.fsdecode(ask.path)), ask.options, self._flag, send)
 
     def _reply(self, ask: WriteReply, send: Callable[..., None]) -> None:
         """Write a reply, and remember its tokens."""

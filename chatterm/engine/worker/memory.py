@@ -75,11 +75,3 @@ def _container_free(root: Path = Path("/sys/fs/cgroup")) -> int | None:
     except (OSError, ValueError):  # no such file, or "max"
         return None
     return limit - used + (int(cached[1]) if cached else 0)
-
-
-def in_words(n_bytes: float) -> str:
-    """A size as people say it.
-
-    Example: 9_100_000_000 -> "9.1 GB"
-    """
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"

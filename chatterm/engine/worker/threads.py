@@ -57,6 +57,7 @@ class Tuner:
         self._measured: dict[int, float] = {}
         self._is_measuring = bool(self._untried)
         self._window_seconds = _WINDOW_SECONDS
+        self._quickest = math.inf
         self.pause()
 
     def took(self, seconds: float) -> bool:

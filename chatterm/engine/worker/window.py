@@ -13,10 +13,11 @@ import msgspec
 
 from chatterm.engine.worker.context import StopFlag
 from chatterm.engine.worker.library import Library, is_about_memory
-from chatterm.engine.worker.memory import ContextCost, buffer_bytes, in_words
+from chatterm.engine.worker.memory import ContextCost, buffer_bytes
 from chatterm.engine.worker.threads import usable_cores
 from chatterm.errors import EngineError, LoadCancelled, ModelUnreadable, OutOfMemory
 from chatterm.settings import AUTOMATIC_CTX, CacheType, LoadOptions
+from chatterm.text import amount
 
 _SMALLEST_CTX = 512
 _MODEST_CTX = 2048
@@ -94,8 +95,8 @@ class WindowMaker:
             return size
         advice = f"Up to {largest:,} tokens fit." if largest >= _SMALLEST_CTX else "Or try a smaller model."
         raise OutOfMemory(
-            f"A context window of {wanted:,} tokens needs {in_words(cost.bytes_for(wanted))},"
-            f" {in_words(max(0.0, free_bytes))} are free.",
+            f"A context window of {wanted:,} tokens needs {amount(cost.bytes_for(wanted))},"
+            f" {amount(max(0.0, free_bytes))} are free.",
             f"Try a smaller context window. {advice}",
         )
 
