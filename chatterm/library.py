@@ -21,6 +21,7 @@ from chatterm import gguf
 from chatterm.errors import EngineError, ModelKept, ModelNotFound
 from chatterm.hub import cache, names
 from chatterm.hub.progress import PullEvent
+from chatterm.quantizations import named_in
 from chatterm.settings import Settings
 from chatterm.text import line
 
@@ -175,7 +176,7 @@ def _cached() -> Iterator[LocalModel]:
                 path,
                 names.title(file),
                 repo,
-                names.quantization(names.title(file)),
+                named_in(names.title(file)),
                 size,
                 "Hugging Face cache",
                 cache.hash_of(path),
@@ -189,7 +190,7 @@ def _in_folders(folders: Iterable[str]) -> Iterator[LocalModel]:
         for path in _below(top):
             if (size := _size(path)) is not None:
                 name = names.title(path.name)
-                quantization = names.quantization(name)
+                quantization = named_in(name)
                 inside = path.relative_to(top).as_posix()
                 yield LocalModel(path, name, "", quantization, size, "folder", "", inside)
 

@@ -13,9 +13,9 @@ import gguf as reference
 import pytest
 from support.tiny_models import ARCHITECTURES, CHATML, write_chain, write_model
 
-from chatterm import gguf
+from chatterm import quantizations
 from chatterm.errors import ModelNotFound, ModelUnreadable
-from chatterm.gguf import GgufHeader, kv_cache_bytes, memory_needed, parse_header, read_header
+from chatterm.gguf import Array, GgufHeader, kv_cache_bytes, memory_needed, parse_header, read_header
 
 
 def header(**metadata: Any) -> GgufHeader:
@@ -65,22 +65,24 @@ def test_sizes_are_those_of_the_tensors(tmp_path: Path, quantization: Any) -> No
 
 def test_all_tensor_types_have_the_sizes_that_ggml_gives_them() -> None:
     known = {int(kind): (kind.name, *sizes) for kind, sizes in reference.GGML_QUANT_SIZES.items()}
-    assert known.items() <= gguf._TENSOR_TYPES.items()
+    assert known.items() <= quantizations.TENSOR_TYPES.items()
 
 
 def test_every_quantization_is_explained() -> None:
-    assert set(gguf._FILE_TYPES.values()) <= set(gguf.QUANTIZATIONS)
+    assert set(quantizations.FILE_TYPES.values()) <= set(quantizations.QUANTIZATIONS)
 
 
 def test_the_commonest_type_names_the_quantization_where_the_file_does_not(tmp_path: Path) -> None:
     model = read_header(write_chain(tmp_path / "m.gguf", ["a"], quantization="Q8_0"))
     metadata = {k: v for k, v in model.metadata.items() if k != "general.file_type"}
     assert GgufHeader(3, metadata, model.tensors, 0).quantization == "Q8_0"
+    for nonsense in ([1], "x", 999, 1.5):
+        assert GgufHeader(3, {"general.file_type": nonsense}, model.tensors, 0).quantization == "Q8_0"
 
 
 def test_long_lists_are_stepped_over_and_short_ones_kept(tmp_path: Path) -> None:
     model = read_header(write_model(tmp_path / "m.gguf", n_vocab=5000))
-    assert model.metadata["tokenizer.ggml.tokens"] == gguf.Array(5000)
+    assert model.metadata["tokenizer.ggml.tokens"] == Array(5000)
     assert model.n_vocab == 5000
     heads = struct.pack("<IQ3i", 5, 3, 0, 2, 0)
     hybrid = parsed(

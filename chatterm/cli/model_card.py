@@ -8,6 +8,7 @@ import msgspec
 
 from chatterm import gguf
 from chatterm.hub import names
+from chatterm.quantizations import QUANTIZATIONS
 from chatterm.text import amount
 
 _USUAL_N_CTX = 8192
@@ -81,7 +82,7 @@ def card(path: Path) -> ModelCard:
 
 def lines(card: ModelCard) -> list[tuple[str, ...]]:
     """A card for people: what, and how it is."""
-    quality = gguf.QUANTIZATIONS.get(card.quantization, "")
+    quality = QUANTIZATIONS.get(card.quantization, "")
     files = f"{amount(card.size_bytes)} in {card.n_files} files" if card.n_files > 1 else amount(card.size_bytes)
     experts = f", a mixture of {card.n_experts} experts" if card.n_experts else ""
     rows = [

@@ -1,4 +1,4 @@
-"""What the names of GGUF files say: quantization, parts of a split file, what is no model at all.
+"""What the names of GGUF files say: parts of a split file, what is no model at all, how to call it.
 
 Knows no disk and no network; only how people name these files.
 """
@@ -8,13 +8,6 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_QUANTIZATION = re.compile(
-    r"(?:^|[-_. ])"
-    r"((?:UD-)?(?:IQ[1-4]_(?:XXS|XS|NL|XL|S|M)|Q[2-8]_(?:K(?:_(?:XXL|XL|L|M|S|XS))?|[01](?:_\d_\d)?)"
-    r"|TQ[12]_0|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32))"
-    r"(?=[-_. ]|$)",
-    re.IGNORECASE,
-)
 _PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.gguf)", re.IGNORECASE)
 
 
@@ -25,16 +18,6 @@ class Part(NamedTuple):
     """The path without the numbering."""
     number: int
     n_parts: int
-
-
-def quantization(name: str) -> str:
-    """The quantization that a file name tells, in capitals; empty when it tells none.
-
-    Example: "Qwen3-0.6B-q4_k_m.gguf" -> "Q4_K_M"
-    """
-    found = _QUANTIZATION.findall(name)
-    told = found[-1].upper() if found else ""
-    return {"FP16": "F16", "FP32": "F32"}.get(told, told)
 
 
 def part(name: str) -> Part | None:

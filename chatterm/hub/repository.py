@@ -13,6 +13,7 @@ import msgspec
 
 from chatterm.errors import FileNotChosen, RepoNotFound
 from chatterm.hub import names
+from chatterm.quantizations import named_in
 from chatterm.text import line
 
 PREFERRED = "Q4_K_M"
@@ -127,7 +128,7 @@ def _joined(files: tuple[RemoteFile, ...]) -> list[tuple[RemoteFile, ...]]:
 
 def _sensible(models: list[tuple[RemoteFile, ...]]) -> list[tuple[RemoteFile, ...]]:
     """What to take when nothing was said: one model, or all to choose from."""
-    preferred = [parts for parts in models if names.quantization(names.title(parts[0].path)) == PREFERRED]
+    preferred = [parts for parts in models if named_in(names.title(parts[0].path)) == PREFERRED]
     return preferred if len(preferred) == 1 else models
 
 
@@ -137,5 +138,5 @@ def _is_meant(parts: tuple[RemoteFile, ...], wanted: str) -> bool:
     return (
         wanted in paths
         or wanted in {path.rsplit("/", 1)[-1] for path in paths}
-        or wanted.upper() == names.quantization(names.title(parts[0].path))
+        or wanted.upper() == named_in(names.title(parts[0].path))
     )

@@ -16,6 +16,7 @@ from chatterm.errors import ModelKept, ModelNotFound, RepoNotFound
 from chatterm.hub import cache, names
 from chatterm.hub.progress import Downloading, Pulled
 from chatterm.library import Library, LocalModel
+from chatterm.quantizations import named_in
 from chatterm.settings import Settings
 
 
@@ -126,7 +127,7 @@ def test_the_cache_can_be_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_quantizations_are_read_from_names(name: str, quantization: str) -> None:
-    assert names.quantization(names.title(name)) == quantization
+    assert named_in(names.title(name)) == quantization
 
 
 @pytest.mark.parametrize(

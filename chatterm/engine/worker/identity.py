@@ -8,47 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from chatterm.quantizations import FILE_TYPES, named_in
+
 _END_BYTES = 1 << 20
 _VALUE_BYTES = 4096
-_FILE_TYPES = {
-    0: "F32",
-    1: "F16",
-    2: "Q4_0",
-    3: "Q4_1",
-    7: "Q8_0",
-    8: "Q5_0",
-    9: "Q5_1",
-    10: "Q2_K",
-    11: "Q3_K_S",
-    12: "Q3_K_M",
-    13: "Q3_K_L",
-    14: "Q4_K_S",
-    15: "Q4_K_M",
-    16: "Q5_K_S",
-    17: "Q5_K_M",
-    18: "Q6_K",
-    19: "IQ2_XXS",
-    20: "IQ2_XS",
-    21: "Q2_K_S",
-    22: "IQ3_XS",
-    23: "IQ3_XXS",
-    24: "IQ1_S",
-    25: "IQ4_NL",
-    26: "IQ3_S",
-    27: "IQ3_M",
-    28: "IQ2_S",
-    29: "IQ2_M",
-    30: "IQ4_XS",
-    31: "IQ1_M",
-    32: "BF16",
-    36: "TQ1_0",
-    37: "TQ2_0",
-    38: "MXFP4",
-    39: "NVFP4",
-    40: "Q1_0",
-    41: "Q2_0",
-}
-"""llama.cpp's numbers for `general.file_type`."""
 
 
 def metadata(llama: Any, model: Any, key: str) -> str:
@@ -63,10 +26,8 @@ def quantization(file_type: str, path: Path) -> str:
 
     Example: "15" -> "Q4_K_M"; where the header does not say, the file name may: "tiny-Q8_0.gguf" -> "Q8_0"
     """
-    if file_type.isdigit() and int(file_type) in _FILE_TYPES:
-        return _FILE_TYPES[int(file_type)]
-    named = re.search(r"(?<![A-Z0-9])(I?Q\d_[A-Z0-9_]+|B?F16|F32)(?![A-Z0-9])", path.stem, re.IGNORECASE)
-    return named[1].upper() if named else ""
+    known = FILE_TYPES.get(int(file_type)) if file_type.isdigit() else None
+    return known or named_in(path.name)
 
 
 def name(given: str, path: Path) -> str:
