@@ -176,28 +176,33 @@ def streamed(kind: str, rate: float, n_tokens: int, n_turns: int = 0, *, with_ke
     """Measure one streamed answer."""
     with start(kind, n_turns, rate, n_tokens) as program:
         program.wait_for("Ready")
+        return measure_stream(program, rate, n_tokens, with_keys=with_keys)
+
+
+def measure_stream(program: Program, rate: float, n_tokens: int, *, with_keys: bool) -> dict[str, float]:
+    """Ask, and measure while a program that is ready streams `pieces`; it says with `END` when it wrote last."""
+    program.wait_until_quiet()
+    found = {}
+    if with_keys:
+        idle = program.key_latencies(60, 0.05)
+        found |= {"idle p50 ms": percentile(idle, 0.5), "idle p99 ms": percentile(idle, 0.99)}
+        program.write("\x15")
         program.wait_until_quiet()
-        found = {}
-        if with_keys:
-            idle = program.key_latencies(60, 0.05)
-            found |= {"idle p50 ms": percentile(idle, 0.5), "idle p99 ms": percentile(idle, 0.99)}
-            program.write("\x15")
-            program.wait_until_quiet()
-        before, since = program.cpu_seconds(), len(program.pieces)
-        program.write("go\r")
-        began = time.monotonic()
-        if with_keys:
-            program.wait_for("Section", 20, since)  # the field was emptied
-            end = began + n_tokens / rate - 1
-            keys = program.key_latencies(10**6, 0.12, lambda: time.monotonic() < end)
-            found |= {"keys": len(keys), "p50 ms": percentile(keys, 0.5), "p99 ms": percentile(keys, 0.99)}
-        shown_at = program.wait_for(END, n_tokens / rate * 2 + 60, since)
-        # the stream says on the screen when it ended, so that both times are of one clock
-        said = b"".join(piece for _, piece in program.pieces[since:]).split(f"{END}-".encode(), 1)[1]
-        found["lag s"] = shown_at - float(said.split(b"-", 1)[0])
-        found["CPU s per 1,000 tokens"] = (program.cpu_seconds() - before) / n_tokens * 1000
-        found["MB"] = program.memory_mb()
-        return found
+    before, since = program.cpu_seconds(), len(program.pieces)
+    program.write("go\r")
+    began = time.monotonic()
+    if with_keys:
+        program.wait_for("Section", 20, since)  # the field was emptied
+        end = began + n_tokens / rate - 1
+        keys = program.key_latencies(10**6, 0.12, lambda: time.monotonic() < end)
+        found |= {"keys": len(keys), "p50 ms": percentile(keys, 0.5), "p99 ms": percentile(keys, 0.99)}
+    shown_at = program.wait_for(END, n_tokens / rate * 2 + 60, since)
+    # the stream says on the screen when it ended, so that both times are of one clock
+    said = b"".join(piece for _, piece in program.pieces[since:]).split(f"{END}-".encode(), 1)[1]
+    found["lag s"] = shown_at - float(said.split(b"-", 1)[0])
+    found["CPU s per 1,000 tokens"] = (program.cpu_seconds() - before) / n_tokens * 1000
+    found["MB"] = program.memory_mb()
+    return found
 
 
 def opened(n_turns: int) -> dict[str, float]:
