@@ -261,6 +261,40 @@ def write_chain(
     )
 
 
+def write_distribution(path: Path, logits: Sequence[float], *, n_ctx: int = 4096) -> Path:
+    """A model that gives the same distribution after any token: each draw is a roll of the same die.
+
+    Args:
+        path: Where to write it; its folder must exist.
+        logits: Of the tokens 0, 1, 2...; all others are out of reach.
+    """
+    width = 32
+    words = _words("bpe", "llama", False, [], [], 0)
+    embeddings = np.zeros((len(words.texts), width), np.float32)
+    embeddings[:, 0] = np.sqrt(width)  # whose root mean square is 1, so that norms leave it as it is
+    output = np.zeros_like(embeddings)
+    output[:, 0] = -1e3
+    output[: len(logits), 0] = np.asarray(logits, np.float32) / np.float32(np.sqrt(width))
+    return _write(
+        path,
+        "llama",
+        words,
+        embeddings,
+        output,
+        np.random.default_rng(0),
+        template=None,
+        is_chain=True,
+        add_bos=None,
+        add_space_prefix=None,
+        quantization="F32",
+        shape=(1, width, 2, 2, 32),
+        n_ctx=n_ctx,
+        sliding_window=None,
+        name="die",
+        metadata={},
+    )
+
+
 def write_recurrent(path: Path, arch: Literal["mamba", "lfm2"] = "mamba", *, n_ctx: int = 4096, seed: int = 0) -> Path:
     """A model with random weights that remembers by a state instead of (lfm2: beside) a KV cache.
 

@@ -13,6 +13,8 @@ from chatterm.settings import Sampling
 
 _MIN_KEEP = 1
 """No stage leaves fewer candidates than this."""
+_IMPOSSIBLE = 1e-30
+"""The share of the likeliest token's probability below which a token is never drawn anyway."""
 _N_SEEDS = 2**32 - 1
 """llama.cpp takes 2**32 - 1 itself for "random"."""
 
@@ -64,7 +66,7 @@ def _stages(llama: Any, n_vocab: int, sampling: Sampling, seed: int) -> Iterator
                     sampling.frequency_penalty,
                     sampling.presence_penalty,
                 )
-        elif not is_greedy:  # no other stage ever drops the likeliest token
+        elif not is_greedy:  # which takes the likeliest token, whatever the others would leave
             yield from _cut(llama, stage, sampling)
     yield llama.llama_sampler_init_greedy() if is_greedy else llama.llama_sampler_init_dist(seed)
 
@@ -79,6 +81,8 @@ def _cut(llama: Any, stage: str, sampling: Sampling) -> Iterator[Any]:
         case "min_p" if sampling.min_p > 0:
             yield llama.llama_sampler_init_min_p(sampling.min_p, _MIN_KEEP)
         case "typical" if sampling.typical_p < 1:
+            # A token whose probability is zero in a float makes llama.cpp's entropy NaN, and the choice arbitrary.
+            yield llama.llama_sampler_init_min_p(_IMPOSSIBLE, _MIN_KEEP)
             yield llama.llama_sampler_init_typical(sampling.typical_p, _MIN_KEEP)
         case "temperature" if sampling.temperature != 1:
             yield llama.llama_sampler_init_temp(sampling.temperature)
