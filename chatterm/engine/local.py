@@ -61,6 +61,8 @@ class LocalEngine:
         self._worker: WorkerProcess | None = None
         self._must_reload = False
         """True after a worker was killed because it did not stop: it is not the user's loss."""
+        self._death: WorkerDied | None = None
+        """How the model was lost while nobody asked anything: the next request hears of it."""
         self._busy = asyncio.Lock()
         self._settling: asyncio.Task[None] | None = None
 
@@ -142,7 +144,7 @@ class LocalEngine:
 
     async def _load(self, path: Path, options: LoadOptions) -> AsyncGenerator[LoadEvent, None]:
         """Ask the worker to load, and remember what it says."""
-        self._model, self._must_reload = None, False
+        self._model, self._must_reload, self._death = None, False, None
         async with aclosing(self._answers(LoadModel(os.fsencode(path), options), _LOAD_PATIENCE_SECONDS)) as events:
             async for event in events:
                 if isinstance(event, Loaded):
@@ -154,12 +156,15 @@ class LocalEngine:
 
         Raises:
             ModelNotFound: nothing is loaded.
+            WorkerDied: it was, but its process ended meanwhile.
         """
         await self._settled()
         if self._must_reload and self.last_load:
             async with aclosing(self._load(*self.last_load)) as events:
                 async for _ in events:
                     pass
+        if self._death is not None:
+            raise self._death
         if self._model is None:
             raise ModelNotFound("No model is loaded.", "Choose one in the settings.")
 
@@ -187,7 +192,7 @@ class LocalEngine:
                 finished = isinstance(event, (Loaded, Finished))  # what follows is `Done` alone
                 yield event
         except WorkerDied:
-            finished = True
+            finished, self._death = True, None
             raise
         finally:
             if not finished:
@@ -225,7 +230,7 @@ class LocalEngine:
     async def _end(self) -> None:
         """End the worker and forget its model."""
         worker, self._worker = self._worker, None
-        self._model, self._must_reload = None, False
+        self._model, self._must_reload, self._death = None, False, None
         if worker is not None:
             self._release(worker)
             await worker.end()
@@ -239,6 +244,7 @@ class LocalEngine:
     def _forget(self, worker: WorkerProcess) -> None:
         """The worker has ended by itself, and with it the model."""
         if worker is self._worker:
+            self._death = worker.death() if self._model is not None else None
             self._worker, self._model = None, None
 
 

@@ -182,6 +182,8 @@ def _cause(code: int, log: str) -> tuple[str, str]:
             )
         case signal.SIGABRT:
             return f"llama.cpp gave up (SIGABRT){_said(log)}.", f"{_AGAIN} More is in {paths.engine_log_file()}."
+        case signal.SIGTERM | signal.SIGINT | signal.SIGHUP as number:
+            return f"Somebody ended it ({_name(number)}).", _AGAIN
         case signal.SIGBUS:
             return (
                 "The model file was changed or cut while it was in use (SIGBUS).",

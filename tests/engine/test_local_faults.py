@@ -69,7 +69,9 @@ async def test_killed_while_it_is_busy(
     assert await works_again(own_engine, slow)
 
 
-@pytest.mark.parametrize(("number", "words"), [(signal.SIGSEGV, "SIGSEGV"), (signal.SIGBUS, "changed or cut")])
+@pytest.mark.parametrize(
+    ("number", "words"), [(signal.SIGSEGV, "crashed"), (signal.SIGBUS, "changed or cut"), (signal.SIGTERM, "ended it")]
+)
 async def test_a_crash_is_named(own_engine: LocalEngine, rambler: Path, number: int, words: str) -> None:
     await load(own_engine, rambler)
     replying = own_engine.reply(user("go on"), ENDLESS)
@@ -102,7 +104,12 @@ async def test_a_death_in_idle_time_is_noticed(own_engine: LocalEngine, rambler:
         while own_engine.model is not None:
             await asyncio.sleep(0.01)
     assert own_engine.pid is None
+    with pytest.raises(WorkerDied, match="SIGKILL"):
+        await ask(own_engine, "hello")
     assert await works_again(own_engine, rambler)
+    await own_engine.unload()
+    with pytest.raises(ModelNotFound):
+        await ask(own_engine, "hello")
 
 
 async def test_a_worker_that_does_not_stop_is_replaced_unnoticed(rambler: Path) -> None:
