@@ -71,6 +71,35 @@ async def test_typing_narrows_and_enter_chooses():
     assert app.given == [MODELS[2].path]
 
 
+async def test_enter_right_behind_the_letters_takes_what_they_name():
+    gate = threading.Event()
+
+    def slowly() -> Sequence[LocalModel]:
+        gate.wait(20)
+        return MODELS
+
+    app = Bare(slowly)
+    async with app.run_test() as pilot:
+        await pilot.press(*"q8_0 [b", "enter")
+        gate.set()
+        await wait_for(pilot, lambda: app.given == [MODELS[2].path])
+
+
+async def test_leaving_while_models_are_looked_for_does_no_harm():
+    gate = threading.Event()
+
+    def slowly() -> Sequence[LocalModel]:
+        gate.wait(20)
+        return MODELS
+
+    app = Bare(slowly)
+    async with app.run_test() as pilot:
+        await pilot.press(*"q8", "escape")
+        gate.set()
+        await wait_for(pilot, lambda: app.given == [None])
+        await app.workers.wait_for_complete()
+
+
 async def test_arrow_keys_move_while_typing():
     app = Bare(MODELS)
     async with app.run_test() as pilot:

@@ -93,6 +93,8 @@ class ModelPicker(ModalScreen[Path | None]):
         self.current = str(current)
         self.found: list[LocalModel] | None = None
         """None while they are being listed."""
+        self._shown_for: str | None = None  # what was typed when the list was drawn, once there are models
+        self._enter_waits = False
 
     def compose(self) -> ComposeResult:
         """A filter, the list, and what to do."""
@@ -112,7 +114,8 @@ class ModelPicker(ModalScreen[Path | None]):
     async def list_models(self) -> None:
         """Ask which models are here."""
         self.found = await listed(self.models)
-        self.show_matches()
+        if self.is_attached:  # else the user has left meanwhile
+            self.show_matches()
 
     @on(Input.Changed)
     @work(exclusive=True, group="filter")
@@ -120,6 +123,8 @@ class ModelPicker(ModalScreen[Path | None]):
         """Show the models that match what is typed, and the files that it names."""
         text = self.query_one(Input).value
         files = await asyncio.to_thread(typed_files, text.strip())
+        if not self.is_attached:  # the user has left meanwhile
+            return
         models = [model for model in self.found or () if matches(model, text)]
         options = self.query_one(OptionList)
         options.clear_options()
@@ -132,12 +137,16 @@ class ModelPicker(ModalScreen[Path | None]):
         empty = self.query_one("#empty", Static)
         empty.display = not options.option_count
         empty.update(LOOKING if self.found is None else NO_MATCH if self.found else EMPTY)
+        self._shown_for = text if self.found is not None else None
+        if self._enter_waits:
+            self.choose_highlighted()
 
     @on(Input.Submitted)
     def choose_highlighted(self) -> None:
-        """Enter takes what is under the cursor."""
+        """Enter takes what is under the cursor, once what is typed has been looked for."""
+        self._enter_waits = self._shown_for != self.query_one(Input).value
         options = self.query_one(OptionList)
-        if options.highlighted is not None:
+        if options.highlighted is not None and not self._enter_waits:
             self._choose(options.get_option_at_index(options.highlighted))
 
     @on(OptionList.OptionSelected)
