@@ -19,8 +19,8 @@ import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from benchmarks.drawing import END, pieces
-from benchmarks.probe import Program, percentile, python
+from benchmarks.drawing import END, measure_stream, pieces
+from benchmarks.probe import Program, python
 
 EMPTY = """
 from textual.app import App
@@ -44,6 +44,7 @@ def run_app(n_turns: int, rate: float, n_tokens: int) -> None:
     from chatterm.settings import Sampling, Settings
     from chatterm.store import Store
     from chatterm.ui.app import ChatApp
+    from chatterm.ui.background import Asked
 
     class Replay(ScriptedEngine):
         """Writes at a rate, and says on the screen when it wrote last."""
@@ -74,7 +75,14 @@ def run_app(n_turns: int, rate: float, n_tokens: int) -> None:
 
     settings = Settings()
     engine = Replay(model=ModelInfo(path="model.gguf", name="Model", quantization="Q4_K_M", n_ctx=8192))
-    ChatApp(open_store, lambda: engine, lambda: Library(settings), settings, is_dark=True, continue_latest=True).run()
+    ChatApp(
+        open_store,
+        lambda: engine,
+        lambda: Library(settings),
+        settings,
+        terminal=Asked(is_dark=True),
+        continue_latest=True,
+    ).run()
 
 
 def start(n_turns: int = 0, rate: float = 200, n_tokens: int = 2000) -> Program:
@@ -113,29 +121,8 @@ def first_paint() -> dict[str, float]:
 def streamed(rate: float, n_tokens: int, n_turns: int = 0, *, with_keys: bool = False) -> dict[str, float]:
     """Measure one streamed answer."""
     with start(n_turns, rate, n_tokens) as program:
-        program.wait_for("Ask")
         program.wait_for("ready")
-        program.wait_until_quiet()
-        found = {}
-        if with_keys:
-            idle = program.key_latencies(60, 0.05)
-            found |= {"idle p50 ms": percentile(idle, 0.5), "idle p99 ms": percentile(idle, 0.99)}
-            program.write("\x15")
-            program.wait_until_quiet()
-        before, since = program.cpu_seconds(), len(program.pieces)
-        program.write("go\r")
-        began = time.monotonic()
-        if with_keys:
-            program.wait_for("Section", 20, since)
-            end = began + n_tokens / rate - 1
-            keys = program.key_latencies(10**6, 0.12, lambda: time.monotonic() < end)
-            found |= {"keys": len(keys), "p50 ms": percentile(keys, 0.5), "p99 ms": percentile(keys, 0.99)}
-        shown_at = program.wait_for(END, n_tokens / rate * 2 + 60, since)
-        said = b"".join(piece for _, piece in program.pieces[since:]).split(f"{END}-".encode(), 1)[1]
-        found["lag s"] = shown_at - float(said.split(b"-", 1)[0])
-        found["CPU s per 1,000 tokens"] = (program.cpu_seconds() - before) / n_tokens * 1000
-        found["MB"] = program.memory_mb()
-        return found
+        return measure_stream(program, rate, n_tokens, with_keys=with_keys)
 
 
 def main() -> None:

@@ -50,6 +50,7 @@ async def draw(folder: Path) -> None:
     from chatterm.settings import Settings
     from chatterm.store import Store
     from chatterm.ui.app import ChatApp
+    from chatterm.ui.background import Asked
 
     engine = ScriptedEngine(
         *(answer for _, answer in EARLIER),
@@ -69,7 +70,7 @@ async def draw(folder: Path) -> None:
     async def open_store() -> Store:
         return store
 
-    app = ChatApp(open_store, lambda: engine, lambda: Library(chosen), chosen, is_dark=True)
+    app = ChatApp(open_store, lambda: engine, lambda: Library(chosen), chosen, terminal=Asked(is_dark=True))
     async with app.run_test(size=SIZE) as pilot:
         await app.workers.wait_for_complete()
         await pilot.press(*QUESTION, "enter")

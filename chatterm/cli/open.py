@@ -15,14 +15,14 @@ def open_app(model: str = "", *, continue_latest: bool = False) -> int:
         sys.stderr.write('chatterm: the app needs a terminal. In a pipe, use `chatterm ask "..."`.\n')
         return 2
     from chatterm.ui.app import ChatApp
-    from chatterm.ui.background import background_is_dark
+    from chatterm.ui.background import ask_background
 
     chosen, problem = Settings(), None
     try:
         chosen = load_settings()
     except SettingsError as error:
         problem = error
-    is_dark = None if chosen.look.theme else background_is_dark()
+    terminal = None if chosen.look.theme else ask_background()
 
     app = ChatApp(
         open_store,
@@ -32,7 +32,7 @@ def open_app(model: str = "", *, continue_latest: bool = False) -> int:
         problem=problem,
         model=model,
         continue_latest=continue_latest,
-        is_dark=is_dark,
+        terminal=terminal,
     )
     app.run()
     return app.return_code or 0

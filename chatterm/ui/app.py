@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from textual import events, work
 from textual.app import App
 from textual.binding import BindingType
 from textual.command import Provider
@@ -26,6 +26,7 @@ from chatterm import paths, settings
 from chatterm.errors import ChattermError, ModelNotFound, SettingsError, StoreError
 from chatterm.settings import Settings
 from chatterm.ui import themes
+from chatterm.ui.background import Asked
 from chatterm.ui.commands import COMMANDS, bindings, checked_keymap, is_possible
 from chatterm.ui.looks import Looks
 from chatterm.ui.screens.opening import OpeningScreen
@@ -62,7 +63,7 @@ class ChatApp(App[None]):
         problem: SettingsError | None = None,
         model: str = "",
         continue_latest: bool = False,
-        is_dark: bool | None = None,
+        terminal: Asked | None = None,
     ) -> None:
         """An app that is not open yet.
 
@@ -74,7 +75,7 @@ class ChatApp(App[None]):
             problem: Why it cannot.
             model: A file or a part of a model's name that was asked for on the command line.
             continue_latest: Whether the latest conversation is opened, instead of a new one.
-            is_dark: Whether the terminal's background is, where it is known.
+            terminal: What it said of itself, where it was asked.
         """
         super().__init__()
         self.settings = chosen or Settings()
@@ -85,7 +86,8 @@ class ChatApp(App[None]):
         self._problem = problem
         self._model = model
         self._continue_latest = continue_latest
-        self.looks = Looks(self, is_dark)
+        self.terminal = terminal or Asked()
+        self.looks = Looks(self, self.terminal.is_dark)
         self._engine: Engine | None = None
         self._chat: Chat | None = None
         self._chat_screen: ChatScreen | None = None
@@ -98,7 +100,7 @@ class ChatApp(App[None]):
 
     def get_default_screen(self) -> Screen[None]:
         """What is painted first."""
-        return OpeningScreen()
+        return OpeningScreen(self.terminal.typed)
 
     @property
     def chat_screen(self) -> ChatScreen:
@@ -209,6 +211,15 @@ class ChatApp(App[None]):
 
     def _tell(self, error: ChattermError) -> None:
         self.notify(str(error), title=error.title, severity="error", timeout=15, markup=False)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keep what the terminal answers late from being taken for keys."""
+        late = self.terminal.late
+        if late is None or not late.is_due or event.is_forwarded or not isinstance(event, events.Key):
+            await super().on_event(event)
+            return
+        for key in late.sort(event, event.character or ""):
+            await super().on_event(key)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """As the command's row says."""

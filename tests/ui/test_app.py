@@ -19,6 +19,7 @@ from chatterm.library import Library
 from chatterm.settings import LookSettings, Settings
 from chatterm.store import Store
 from chatterm.ui.app import ChatApp
+from chatterm.ui.background import Asked
 from chatterm.ui.form import SettingsResult
 
 HEAVY = ("huggingface_hub", "llama_cpp", "numpy", "tomlkit", "pygments", "httpx", "jinja2", "psutil")
@@ -84,7 +85,7 @@ async def test_a_broken_settings_file_is_named() -> None:
 
 @pytest.mark.parametrize(("is_dark", "theme"), [(True, "midnight"), (False, "paper"), (None, "midnight")])
 async def test_without_a_chosen_theme_the_terminal_decides(is_dark: bool | None, theme: str) -> None:
-    app = ChatApp(make_app()._open_store, ScriptedEngine, lambda: Library(Settings()), is_dark=is_dark)
+    app = ChatApp(make_app()._open_store, ScriptedEngine, lambda: Library(Settings()), terminal=Asked(is_dark))
     async with app.run_test():
         assert app.theme == theme
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import pty
 import select
@@ -19,8 +20,8 @@ import fcntl, os, select, sys, termios
 tty = os.open(sys.argv[1], os.O_RDWR)
 fcntl.ioctl(tty, termios.TIOCSCTTY, 0)
 before = termios.tcgetattr(tty)
-from chatterm.ui.background import background_is_dark
-found = background_is_dark(deadline_seconds=float(sys.argv[2]))
+from chatterm.ui.background import ask_background
+asked = ask_background(deadline_seconds=float(sys.argv[2]))
 assert termios.tcgetattr(tty) == before, "the terminal's modes must be as they were"
 assert not {"textual", "rich"} & set(sys.modules)
 attributes = termios.tcgetattr(tty)
@@ -29,7 +30,7 @@ termios.tcsetattr(tty, termios.TCSANOW, attributes)
 print("asked", flush=True)
 sys.stdin.readline()
 left = os.read(tty, 1000) if select.select([tty], [], [], 0)[0] else b""
-print(found, left.hex(), flush=True)
+print(asked.is_dark, (left.hex() or "-") + " " + repr(asked.typed), asked.late is not None, flush=True)
 """
 
 WHITE = b"\x1b]11;rgb:ffff/ffff/ffff\x1b\\"
@@ -66,11 +67,16 @@ class Terminal:
 
     def verdict(self) -> tuple[str, bytes]:
         """What the child found, and what was left in its input."""
+        found, left, _, _ = self.findings()
+        return found, left
+
+    def findings(self) -> tuple[str, bytes, str, str]:
+        """What the child found, what was left in its input, what the user typed, and whether an answer is due."""
         assert self.child.stdout
         assert self.child.stdout.readline() == b"asked\n"
         output, _ = self.child.communicate(b"\n", timeout=30)
-        found, _, left = output.decode().rstrip("\n").partition(" ")
-        return found, bytes.fromhex(left)
+        found, left, typed, is_due = output.decode().split()
+        return found, bytes.fromhex(left.strip("-")), ast.literal_eval(typed), is_due
 
     def close(self) -> None:
         self.child.kill()
@@ -136,19 +142,56 @@ def test_terminal_that_is_silent_may_say_it_in_the_environment(terminal: Termina
     assert terminal.verdict() == ("False", b"")
 
 
+def test_what_is_typed_meanwhile_is_kept(terminal: Terminal):
+    terminal.question()
+    terminal.send(b"He" + WHITE + b"l\x1b[A\xc3\xb6" + ATTRIBUTES)
+    assert terminal.findings() == ("False", b"", "Helö", "False")
+
+
+@started(deadline_seconds=0.05)
+def test_an_answer_that_does_not_come_is_due_still(terminal: Terminal):
+    terminal.question()
+    assert terminal.findings() == ("None", b"", "", "True")
+
+
+def sorted_out(late: background.LateAnswer, *keys: str) -> str:
+    """What is left as typed."""
+    return "".join(typed for key in keys for typed in late.sort(key, key))
+
+
+@pytest.mark.parametrize(
+    "answer", ["[?62;22c", "^[?62;c", "^]11;rgb:ffff/ffff/ffff^\\[?62;c", "]11;rgb:ffff/ffff/ffff\x07[?1;2c"]
+)
+def test_a_late_answer_is_not_taken_for_keys(answer: str):
+    late = background.LateAnswer()
+    assert sorted_out(late, *"Hi", *answer, *" you") == "Hi you"
+    assert not late.is_due
+
+
+def test_the_rest_of_an_answer_is_known_by_its_beginning():
+    late = background.LateAnswer("\x1b]11;rgb:ffff/ff")
+    assert sorted_out(late, *"ff/ffff^\\[?62;c", *"Hi") == "Hi"
+
+
+def test_brackets_that_are_typed_are_not_lost_while_an_answer_is_due():
+    typed = "[1] ^2 [? ]11;x [x]"
+    assert sorted_out(background.LateAnswer(), *typed, "enter") == typed + "enter"
+    assert sorted_out(background.LateAnswer(patience_seconds=0), *"[?6c") == "[?6c"
+
+
 def test_without_a_terminal_the_environment_decides(monkeypatch: pytest.MonkeyPatch, tmp_path):
     monkeypatch.delenv("COLORFGBG", raising=False)
-    assert background.background_is_dark(str(tmp_path / "no-terminal")) is None
+    assert background.ask_background(str(tmp_path / "no-terminal")).is_dark is None
     monkeypatch.setenv("COLORFGBG", "15;default;0")
-    assert background.background_is_dark(str(tmp_path / "no-terminal")) is True
+    assert background.ask_background(str(tmp_path / "no-terminal")).is_dark is True
     monkeypatch.setenv("COLORFGBG", "0;default")
-    assert background.background_is_dark(str(tmp_path / "no-terminal")) is None
+    assert background.ask_background(str(tmp_path / "no-terminal")).is_dark is None
 
 
 def test_file_that_is_no_terminal_is_left_alone(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"kept")
-    assert background.background_is_dark(str(path)) is None
+    assert background.ask_background(str(path)).is_dark is None
     assert path.read_bytes() == b"kept"
 
 

@@ -34,9 +34,9 @@ class OpeningScreen(Screen[None]):
     }
     """
 
-    def __init__(self) -> None:
+    def __init__(self, typed: str = "") -> None:
         super().__init__()
-        self.typed = ""
+        self.typed = typed
         """What was typed before there was a prompt to type in."""
 
     def compose(self) -> ComposeResult:

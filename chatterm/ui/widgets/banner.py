@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
@@ -37,6 +39,16 @@ class Action(Static):
         self.post_message(RunCommand(self.action))
 
 
+class Notice(NamedTuple):
+    """What a banner says."""
+
+    subject: str
+    title: str
+    text: str
+    actions: tuple[tuple[str, str, str], ...]
+    is_warning: bool
+
+
 class Banner(Vertical):
     """Title, text and a row of actions above the prompt; hidden while there is nothing to say."""
 
@@ -56,7 +68,11 @@ class Banner(Vertical):
     """
 
     subject: reactive[str] = reactive("")
-    """What it is about, so that who put it up can take it down again."""
+    """What the notice that is shown is about; empty while there is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._notices: list[Notice] = []  # the last one is shown
 
     def compose(self) -> ComposeResult:
         """The text above its actions."""
@@ -66,7 +82,7 @@ class Banner(Vertical):
     def show(
         self, subject: str, title: str, text: str, actions: list[tuple[str, str, str]], *, severity: str = "error"
     ) -> None:
-        """Put up a notice instead of the one before.
+        """Put up a notice, before others that wait behind it; it takes the place of one about the same.
 
         Args:
             subject: Any name; `clear` of the same one takes it down.
@@ -75,17 +91,28 @@ class Banner(Vertical):
             actions: Label, action and key of what can be done here.
             severity: "error" or "warning".
         """
-        self.subject = subject
-        self.set_class(severity == "warning", "-warning")
-        style = "$text-warning" if severity == "warning" else "$text-error"
-        self.query_one(".banner--text", Static).update(Content.assemble((title, f"bold {style}"), "\n", text))
-        row = self.query_one(Horizontal)
-        row.remove_children()
-        row.mount_all(Action(*action) for action in [*actions, ("Dismiss", "dismiss_banner", "")])
-        self.add_class("-shown")
+        others = [notice for notice in self._notices if notice.subject != subject]
+        self._notices = [*others, Notice(subject, title, text, tuple(actions), severity == "warning")]
+        self._draw()
 
     def clear(self, subject: str = "") -> None:
-        """Take the notice down, if it is about this (or whatever it is about)."""
-        if not subject or subject == self.subject:
-            self.subject = ""
-            self.remove_class("-shown")
+        """Take the notice about this down, or the one that is shown; the one behind it comes up."""
+        subject = subject or self.subject
+        if any(notice.subject == subject for notice in self._notices):
+            self._notices = [notice for notice in self._notices if notice.subject != subject]
+            self._draw()
+
+    def _draw(self) -> None:
+        self.set_class(bool(self._notices), "-shown")
+        self.subject = self._notices[-1].subject if self._notices else ""
+        if not self._notices:
+            return
+        notice = self._notices[-1]
+        self.set_class(notice.is_warning, "-warning")
+        style = "$text-warning" if notice.is_warning else "$text-error"
+        self.query_one(".banner--text", Static).update(
+            Content.assemble((notice.title, f"bold {style}"), "\n", notice.text)
+        )
+        row = self.query_one(Horizontal)
+        row.remove_children()
+        row.mount_all(Action(*action) for action in [*notice.actions, ("Dismiss", "dismiss_banner", "")])
