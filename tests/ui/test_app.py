@@ -14,7 +14,7 @@ from support.waiting import wait_for
 
 from chatterm import paths, settings
 from chatterm.engine.scripted import ScriptedEngine
-from chatterm.errors import SettingsError, StoreDamaged
+from chatterm.errors import SettingsError, StoreDamaged, WorkerDied
 from chatterm.library import Library
 from chatterm.settings import LookSettings, Settings
 from chatterm.store import Store
@@ -192,3 +192,46 @@ async def test_a_theme_is_chosen_in_the_palette_and_kept() -> None:
         await pilot.press("enter")
         await wait_for(pilot, lambda: app.theme == "paper" and paths.settings_file().exists())
     assert settings.load(paths.settings_file()).look.theme == "paper"
+
+
+async def test_the_engine_is_started_while_the_store_is_opened() -> None:
+    gate = asyncio.Event()
+    engine = ScriptedEngine()
+    app = make_app(engine=engine)
+    open_store = app._open_store
+
+    async def wait() -> Store:
+        await gate.wait()
+        return await open_store()
+
+    app._open_store = wait
+    async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: engine.n_starts == 1)
+        assert app._chat is None
+        gate.set()
+        await wait_for(pilot, lambda: app.chat_screen.state.is_open)
+
+
+async def test_an_engine_that_does_not_start_is_said_by_the_load_alone(tmp_path: Path) -> None:
+    engine = ScriptedEngine(load_error=WorkerDied("It ended.", "Start it again."))
+
+    async def fail() -> None:
+        raise WorkerDied("It could not be started.", "Close other programs.")
+
+    engine.start = fail  # type: ignore[method-assign]
+    app = make_app(engine=engine, with_model=False, model=str(model_file(tmp_path)))
+    async with app.run_test(notifications=True) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen.banner.has_class("-shown"))
+        assert "It ended." in str(app.chat_screen.banner.query_one(".banner--text").visual)
+        assert not app._notifications
+
+
+async def test_what_is_typed_before_the_first_paint_is_in_the_prompt() -> None:
+    app = ChatApp(
+        lambda: Store.open(paths.store_file()),
+        lambda: ScriptedEngine(model=MODEL),
+        lambda: Library(Settings()),
+        terminal=Asked(typed="Hello"),
+    )
+    async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: app.chat_screen.prompt.text == "Hello")

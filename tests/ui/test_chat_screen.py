@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,21 @@ def held() -> ScriptedEngine:
     engine = ScriptedEngine("One two three.", "Four five six.")
     engine.gate = asyncio.Event()
     return engine
+
+
+def unsure(app: ChatApp) -> ChatApp:
+    """An app whose store gives up at once when it is locked."""
+    app._open_store = lambda: Store.open(paths.store_file(), timeout_seconds=0.01)
+    return app
+
+
+@contextmanager
+def locked_store() -> Iterator[None]:
+    """Another program holds the store."""
+    other = sqlite3.connect(paths.store_file(), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield
+    other.close()
 
 
 async def stored() -> list[tuple[str, str, TurnState]]:
@@ -434,3 +450,150 @@ async def test_a_hidden_list_stays_hidden_at_the_next_start() -> None:
         await pilot.press("ctrl+q")
     async with opened(make_app("Yes.")) as (pilot, screen):
         assert not screen.sidebar.display
+
+
+async def test_deleting_the_open_conversation_leaves_an_empty_one_and_undo_opens_it_again() -> None:
+    async with opened(make_app("Yes.")) as (pilot, screen):
+        await ask(pilot, screen, "Is it?")
+        await wait_for(pilot, lambda: len(screen.sidebar.conversations) == 1)
+        screen.sidebar.focus_list()
+        await pilot.press("d")
+        await wait_for(pilot, lambda: said(screen) == [] and screen.header.title == "")
+        assert not screen.state.has_conversation
+        await pilot.press("f9")
+        await wait_for(pilot, lambda: said(screen) == ["Is it?", "Yes."] and screen.header.title == "Is it?")
+
+
+async def test_undo_goes_back_through_all_deletions_and_opens_only_what_was_open() -> None:
+    async with opened(make_app("Yes.")) as (pilot, screen):
+        for text in ("first", "second", "third"):
+            await pilot.press("ctrl+n")
+            await ask(pilot, screen, text)
+        await wait_for(pilot, lambda: len(screen.sidebar.conversations) == 3)
+        screen.sidebar.focus_list()
+        for left in (2, 1, 0):
+            await pilot.press("end", "d")
+            await wait_for(pilot, lambda left=left: len(screen.sidebar.conversations) == left)
+        await wait_for(pilot, lambda: screen.header.title == "")
+        screen.prompt.focus()
+        await pilot.press("f9")
+        await wait_for(pilot, lambda: screen.header.title == "third")
+        await pilot.press("f9")
+        await wait_for(pilot, lambda: {c.title for c in screen.sidebar.conversations} == {"third", "second"})
+        await pilot.press("f9", "f9", "f9")
+        await wait_for(pilot, lambda: len(screen.sidebar.conversations) == 3 and not screen.state.has_deleted)
+        assert screen.header.title == "third"
+
+
+async def test_several_answers_are_marked_and_can_be_clicked_through() -> None:
+    async with opened(make_app("One.", "Two."), (80, 24)) as (pilot, screen):
+        await ask(pilot, screen, "Number?")
+        assert "answer" not in screen.header.render().plain
+        await pilot.press("ctrl+r")
+        await wait_for(pilot, lambda: "‹ answer 2 of 2 ›" in screen.header.render().plain)
+        for mark, text in (("‹", "One."), ("›", "Two."), ("›", "One.")):
+            await pilot.click(screen.header, offset=(1 + screen.header.render().plain.index(mark), 0))
+            await wait_for(pilot, lambda text=text: said(screen)[-1] == text and screen.header.answers[1] == 2)
+        await pilot.press("ctrl+n")
+        await wait_for(pilot, lambda: "answer" not in screen.header.render().plain)
+
+
+async def test_a_model_chosen_while_a_reply_runs_is_announced_and_loaded_behind_it(tmp_path: Path) -> None:
+    engine = held()
+    app = make_app(engine=engine)
+    async with opened(app, (80, 24)) as (pilot, screen):
+        await begin(pilot, screen, "Count", "One")
+        await pilot.press(*"and then", "enter")
+        screen.load_model(model_file(tmp_path, "second.gguf"))
+        await wait_for(pilot, lambda: "then second" in screen.status.render().plain)
+        assert "writing" in screen.status.render().plain
+        assert screen.status.told.model == "Tiny 4B Instruct"
+        assert engine.gate
+        engine.gate.set()
+        await wait_for(pilot, lambda: len(screen.state.turns) == 4 and screen.state.is_idle)
+        assert [turn.record.model_name for turn in screen.state.turns if turn.record] == ["Tiny 4B Instruct", "second"]
+        await wait_for(pilot, lambda: "then" not in screen.status.render().plain)
+
+
+async def test_stopping_a_reply_loads_the_model_that_waits(tmp_path: Path) -> None:
+    async with opened(make_app(engine=held())) as (pilot, screen):
+        await begin(pilot, screen, "Count", "One")
+        screen.load_model(model_file(tmp_path, "second.gguf"))
+        await wait_for(pilot, lambda: screen.status.told.next_model == "second")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: screen.status.told.model == "second" and screen.state.is_idle)
+        assert said(screen) == ["Count", "One"]
+
+
+async def test_turns_that_are_saved_late_are_known_by_their_new_ids() -> None:
+    engine = ScriptedEngine("One.")
+    async with opened(unsure(make_app(engine=engine))) as (pilot, screen):
+        with locked_store():
+            await ask(pilot, screen, "first")
+            first = [turn.id for turn in screen.state.turns]
+            assert max(first) < 0
+            engine.gate = asyncio.Event()
+            engine.script = ["", Line("Two three.", trimmed=tuple(first))]  # type: ignore[list-item]
+            await begin(pilot, screen, "second", "Two")
+            assert screen.transcript.unseen == set(first)
+        engine.gate.set()
+        await wait_for(pilot, lambda: screen.state.is_idle and screen.chat.is_saved)
+        ids = [turn.id for turn in screen.state.turns]
+        await wait_for(pilot, lambda: [turn.id for turn in screen.transcript.turns] == ids)
+        assert min(ids) > 0
+        assert screen.transcript.unseen == set(ids[:2])
+        assert said(screen) == ["first", "One.", "second", "Two three."]
+
+
+async def test_a_reply_that_is_saved_late_is_shown_on_after_a_look_elsewhere() -> None:
+    engine = ScriptedEngine("One.", "Two three four.")
+    async with opened(unsure(make_app(engine=engine))) as (pilot, screen):
+        await ask(pilot, screen, "old")
+        old = screen.state.turns[0].conversation_id
+        await pilot.press("ctrl+n")
+        engine.gate = asyncio.Event()
+        with locked_store():
+            await begin(pilot, screen, "new", "Two")
+        await screen.chat.save()
+        new = screen.state.turns[0].conversation_id
+        assert new > 0
+        for conversation_id, text in ((old, "One."), (new, "Two")):
+            screen.post_message(screen.sidebar.Opened(conversation_id))
+            await wait_for(pilot, lambda text=text: said(screen)[-1] == text)
+        engine.gate.set()
+        await wait_for(pilot, lambda: said(screen) == ["new", "Two three four."] and screen.state.is_idle)
+
+
+async def test_what_could_not_be_saved_is_tried_again_at_the_end() -> None:
+    async with opened(unsure(make_app("One."))) as (pilot, screen):
+        with locked_store():
+            await ask(pilot, screen, "Sky?")
+        assert not screen.chat.is_saved
+        await pilot.press("ctrl+q")
+    assert await stored() == [("user", "Sky?", TurnState.FINISHED), ("assistant", "One.", TurnState.FINISHED)]
+
+
+async def test_what_is_lost_at_the_end_is_said() -> None:
+    app = unsure(make_app("One."))
+    async with opened(app) as (pilot, screen):
+        with locked_store():
+            await ask(pilot, screen, "Sky?")
+            await app.action_quit()
+    assert "could not be saved" in app._lost
+
+
+async def test_settings_can_be_for_a_new_conversation_that_has_no_question_yet() -> None:
+    engine = ScriptedEngine("One.")
+    app = make_app(engine=engine)
+    async with opened(app) as (pilot, screen):
+        await pilot.press("f2")
+        await wait_for(pilot, lambda: type(app.screen).__name__ == "SettingsScreen")
+        await wait_for(pilot, lambda: app.focused is not None and app.screen.is_current)
+        assert app.screen.draft.scope == "conversation"  # type: ignore[attr-defined]
+        await pilot.press("left", "left", "ctrl+s")
+        await wait_for(pilot, lambda: screen.status.told.temperature == pytest.approx(0.7))
+        await ask(pilot, screen, "first")
+        assert engine.samplings[-1].temperature == pytest.approx(0.7)
+        await pilot.press("ctrl+n")
+        await wait_for(pilot, lambda: screen.status.told.temperature == pytest.approx(0.8))
+    assert not paths.settings_file().exists()

@@ -95,3 +95,7 @@ async def test_a_flood_of_facts_is_drawn_few_times_and_ends_with_the_newest() ->
             app.status.tell(n_used=n)
         await wait_for(pilot, lambda: bool(drawn) and drawn[-1] == 1000)
         assert len(drawn) < 100
+
+
+def test_no_more_than_the_window_is_ever_used() -> None:
+    assert "512/512" in row(Facts(model="m", activity="ready", n_used=513, n_ctx=512), 80).plain
