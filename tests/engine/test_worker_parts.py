@@ -85,6 +85,22 @@ def test_threads_are_measured_again_when_the_rate_falls() -> None:
     assert tuner.n_threads == 4
 
 
+def test_a_machine_that_becomes_busy_costs_few_slow_tokens() -> None:
+    tuner = Tuner(2)
+    run(tuner, 400, lambda n: 0.036 / n)
+    assert tuner.n_threads == 2
+    n_slow = 0
+
+    def seconds(n: int) -> float:
+        nonlocal n_slow
+        n_slow += n == 2
+        return 0.3 if n == 2 else 0.038
+
+    run(tuner, 40, seconds)
+    assert tuner.n_threads == 1
+    assert n_slow < 8
+
+
 def test_a_single_slow_token_changes_nothing() -> None:
     tuner = Tuner(4)
     run(tuner, 60, lambda n: 1 / n)

@@ -28,6 +28,8 @@ _WINDOW_SECONDS = 0.2
 _LONGEST_WINDOW_SECONDS = 15.0
 _SLOWER = 1.6
 """How many times longer tokens must take than they did for a new measurement."""
+_COLLAPSED = 2
+"""How many times longer, without waiting for the window's end: all cores on a machine that has just become busy."""
 
 
 class Tuner:
@@ -58,6 +60,8 @@ class Tuner:
         self._is_measuring = bool(self._untried)
         self._window_seconds = _WINDOW_SECONDS
         self._quickest = math.inf
+        self._before = math.inf
+        """What a token took when it was decided to measure."""
         self.pause()
 
     def took(self, seconds: float) -> bool:
@@ -71,7 +75,10 @@ class Tuner:
         self._quickest = min(self._quickest, seconds)
         if self._is_measuring:
             return self._measure()
-        if len(self._choices) > 1 and self._n_tokens >= _WINDOW and self._total >= self._window_seconds:
+        if len(self._choices) == 1:
+            return False
+        is_over = self._n_tokens >= _WINDOW and self._total >= self._window_seconds
+        if is_over or self._has_collapsed:
             if self._mean > _SLOWER * self.seconds:
                 self._begin()
             else:
@@ -94,9 +101,14 @@ class Tuner:
         self._n_tokens, self._total, self._quickest = 0, 0.0, math.inf
 
     @property
+    def _has_collapsed(self) -> bool:
+        """Whether a few tokens have cost far more than they did; the first may just have met a stall."""
+        return self._n_tokens > 1 and self._total > _HOPELESS_SECONDS + _COLLAPSED * self.seconds * self._n_tokens
+
+    @property
     def _best(self) -> float:
-        """Seconds a token took with the best number that was measured."""
-        return min(self._measured.values(), default=math.inf)
+        """Seconds a token took with the best number that was measured, or before the measurement."""
+        return min(self._measured.values(), default=self._before)
 
     @property
     def _is_too_dear(self) -> bool:
@@ -121,7 +133,7 @@ class Tuner:
     def _settle(self) -> bool:
         """Take the quickest; True when it is not the one that was used before."""
         self._is_measuring = False
-        self.n_threads = min(self._measured, key=self._measured.__getitem__)
+        self.n_threads = min(self._measured, key=lambda n: (self._measured[n], n != self._settled))
         self.seconds = self._measured[self.n_threads]
         changed = self.n_threads != self._settled
         self._settled = self.n_threads
@@ -129,9 +141,11 @@ class Tuner:
         return changed
 
     def _begin(self) -> None:
-        """Measure again, the number in use first."""
+        """Measure again, the number in use last: it may cost much."""
+        self._before = self._mean
         self._measured.clear()
-        self._untried = [n for n in self._choices if n != self.n_threads]
+        self._untried = sorted(self._choices, key=lambda n: n != self.n_threads)
+        self.n_threads = self._untried.pop()
         self._is_measuring = True
         self.pause()
 
