@@ -151,11 +151,11 @@ class ChatApp(App[None]):
             self._chat = self._chat or await self._join()
             await self.chat_screen.begin(self._chat, continue_latest=self._continue_latest)
         except StoreError as error:
-            self.chat_screen.banner.show("store", error.title, str(error), [("Try again", "retry", "")])
+            self.chat_screen.models.show("store", error.title, str(error), [("Try again", "retry", "")])
             self.chat_screen.status.tell(activity="no conversations", is_wrong=True)
             gc.enable()
             return
-        self.chat_screen.banner.clear("store")
+        self.chat_screen.models.clear("store")
         self._tell_problems(self._chat)
         await self._load_first_model(self._chat)
         self.set_interval(SECONDS_BETWEEN_THEME_LOOKS, self._look_at_themes)
@@ -191,13 +191,13 @@ class ChatApp(App[None]):
                 chat.settings.chat.model,
             )
         except ModelNotFound as error:
-            self.chat_screen.sign.offer([model.name for model in await asyncio.to_thread(self.library.local_models)])
+            self.chat_screen.models.offer([model.name for model in await asyncio.to_thread(self.library.local_models)])
             self.chat_screen.show_error(error)
             return
         if path is not None:
-            self.chat_screen.load_model(path, is_pick=bool(self._model))
+            self.chat_screen.models.load(path, is_pick=bool(self._model))
         else:
-            self.chat_screen.sign.offer(names)
+            self.chat_screen.models.offer(names)
 
     def _tell_problems(self, chat: Chat) -> None:
         """Say what could not be used at the start, each once."""
@@ -207,7 +207,7 @@ class ChatApp(App[None]):
             self.notify(problem, title="Key not used", severity="warning", timeout=12, markup=False)
         self._tell_theme_problems()
         if reason := chat.store.read_only_reason:
-            self.chat_screen.banner.show("store", "Nothing can be saved", reason, [], severity="warning")
+            self.chat_screen.models.show("store", "Nothing can be saved", reason, [], severity="warning")
 
     def _tell(self, error: ChattermError) -> None:
         self.notify(str(error), title=error.title, severity="error", timeout=15, markup=False)
@@ -238,7 +238,7 @@ class ChatApp(App[None]):
         current = chat.model.path if chat.model else ""
         path = await self.push_screen_wait(ModelPicker(self.library.local_models, current))
         if path is not None:
-            self.chat_screen.load_model(path, is_pick=True)
+            self.chat_screen.models.load(path, is_pick=True)
 
     @work(exclusive=True, group="settings")
     async def action_settings(self) -> None:
@@ -278,7 +278,7 @@ class ChatApp(App[None]):
             self._tell(error)
         now = chat.effective
         self.looks.wear(self.settings.look.theme)
-        self.chat_screen.show_model()
+        self.chat_screen.models.show_model()
         if now.chat.model != before.chat.model or (now.load != before.load and chat.model is not None):
             await self._load(now.chat.model, is_pick=result.scope == "default")
 
@@ -286,9 +286,9 @@ class ChatApp(App[None]):
         """Load a model by its name, or the one that is loaded again."""
         try:
             if name:
-                self.chat_screen.load_model(await asyncio.to_thread(self.library.find, name), is_pick=is_pick)
+                self.chat_screen.models.load(await asyncio.to_thread(self.library.find, name), is_pick=is_pick)
             elif self.chat_screen.state.model_path is not None:
-                self.chat_screen.load_model(self.chat_screen.state.model_path)
+                self.chat_screen.models.load(self.chat_screen.state.model_path)
         except ModelNotFound as error:
             self._tell(error)
 

@@ -62,7 +62,7 @@ async def test_a_store_that_cannot_be_opened_is_a_notice_that_can_be_retried() -
     app._open_store = fail_once
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: app.chat_screen)
-        banner = app.chat_screen.banner
+        banner = app.chat_screen.models
         await wait_for(pilot, lambda: banner.has_class("-shown") and banner.query("Action").first().size.width > 0)
         assert "is not a database" in str(banner.query_one(".banner--text").visual)
         await pilot.click(banner.query("Action").first())
@@ -146,7 +146,7 @@ async def test_a_model_that_is_not_here_is_named() -> None:
     app = make_app(with_model=False, model="no-such-model")
     async with app.run_test() as pilot:
         await wait_for(pilot, lambda: app.chat_screen)
-        banner = app.chat_screen.banner
+        banner = app.chat_screen.models
         await wait_for(pilot, lambda: banner.has_class("-shown"))
         assert "no-such-model" in str(banner.query_one(".banner--text").visual)
 
@@ -221,8 +221,8 @@ async def test_an_engine_that_does_not_start_is_said_by_the_load_alone(tmp_path:
     engine.start = fail  # type: ignore[method-assign]
     app = make_app(engine=engine, with_model=False, model=str(model_file(tmp_path)))
     async with app.run_test(notifications=True) as pilot:
-        await wait_for(pilot, lambda: app.chat_screen.banner.has_class("-shown"))
-        assert "It ended." in str(app.chat_screen.banner.query_one(".banner--text").visual)
+        await wait_for(pilot, lambda: app.chat_screen.models.has_class("-shown"))
+        assert "It ended." in str(app.chat_screen.models.query_one(".banner--text").visual)
         assert not app._notifications
 
 

@@ -176,10 +176,10 @@ async def test_regenerating_keeps_the_old_answer_to_flip_to() -> None:
     async with opened(make_app("One.", "Two.")) as (pilot, screen):
         await ask(pilot, screen, "Number?")
         await pilot.press("ctrl+r")
-        await wait_for(pilot, lambda: said(screen) == ["Number?", "Two."] and screen.state.n_answers == 2)
+        await wait_for(pilot, lambda: said(screen) == ["Number?", "Two."] and screen.state.answers[1] == 2)
         await pilot.press("alt+left")
         await wait_for(pilot, lambda: said(screen) == ["Number?", "One."])
-        await wait_for(pilot, lambda: screen.state.n_answers == 2)
+        await wait_for(pilot, lambda: screen.state.answers[1] == 2)
         await pilot.press("alt+right")
         await wait_for(pilot, lambda: said(screen) == ["Number?", "Two."])
 
@@ -352,12 +352,12 @@ async def test_a_dead_worker_is_a_notice_and_starts_again_with_a_key(tmp_path: P
         await begin(pilot, screen, "Count", "One")
         engine.model = None
         engine.gate.set()
-        await wait_for(pilot, lambda: screen.banner.has_class("-shown"))
+        await wait_for(pilot, lambda: screen.models.has_class("-shown"))
         assert screen.state.turns[-1].state is TurnState.FAILED
         assert said(screen)[-1] == "One two"
         await pilot.press("f5")
         await wait_for(pilot, lambda: screen.status.told.activity == "ready" and screen.state.is_idle)
-        assert not screen.banner.has_class("-shown")
+        assert not screen.models.has_class("-shown")
         await ask(pilot, screen, "Again")
 
 
@@ -365,10 +365,10 @@ async def test_start_again_can_be_clicked(tmp_path: Path) -> None:
     engine = ScriptedEngine(load_error=WorkerDied("It ended.", "Start it again."))
     app = make_app(engine=engine, with_model=False, model=str(model_file(tmp_path)))
     async with opened(app, (80, 24)) as (pilot, screen):
-        await wait_for(pilot, lambda: screen.banner.has_class("-shown") and len(screen.banner.query("Action")) == 3)
-        await wait_for(pilot, lambda: screen.banner.query("Action").first().size.width > 0)
+        await wait_for(pilot, lambda: screen.models.has_class("-shown") and len(screen.models.query("Action")) == 3)
+        await wait_for(pilot, lambda: screen.models.query("Action").first().size.width > 0)
         engine.load_error = None
-        await pilot.click(screen.banner.query("Action").first())
+        await pilot.click(screen.models.query("Action").first())
         await wait_for(pilot, lambda: screen.status.told.activity == "ready" and screen.state.is_idle)
 
 
@@ -380,8 +380,8 @@ async def test_conversations_can_be_read_without_llama_cpp(tmp_path: Path) -> No
     engine = ScriptedEngine(load_error=missing)
     app = make_app(engine=engine, with_model=False, model=str(model_file(tmp_path)), continue_latest=True)
     async with opened(app) as (pilot, screen):
-        await wait_for(pilot, lambda: screen.banner.has_class("-shown"))
-        assert "pip install" in str(screen.banner.query_one(".banner--text").visual)
+        await wait_for(pilot, lambda: screen.models.has_class("-shown"))
+        assert "pip install" in str(screen.models.query_one(".banner--text").visual)
         assert said(screen) == ["Sky?", "Blue."]
 
 
@@ -504,7 +504,7 @@ async def test_a_model_chosen_while_a_reply_runs_is_announced_and_loaded_behind_
     async with opened(app, (80, 24)) as (pilot, screen):
         await begin(pilot, screen, "Count", "One")
         await pilot.press(*"and then", "enter")
-        screen.load_model(model_file(tmp_path, "second.gguf"))
+        screen.models.load(model_file(tmp_path, "second.gguf"))
         await wait_for(pilot, lambda: "then second" in screen.status.render().plain)
         assert "writing" in screen.status.render().plain
         assert screen.status.told.model == "Tiny 4B Instruct"
@@ -518,7 +518,7 @@ async def test_a_model_chosen_while_a_reply_runs_is_announced_and_loaded_behind_
 async def test_stopping_a_reply_loads_the_model_that_waits(tmp_path: Path) -> None:
     async with opened(make_app(engine=held())) as (pilot, screen):
         await begin(pilot, screen, "Count", "One")
-        screen.load_model(model_file(tmp_path, "second.gguf"))
+        screen.models.load(model_file(tmp_path, "second.gguf"))
         await wait_for(pilot, lambda: screen.status.told.next_model == "second")
         await pilot.press("escape")
         await wait_for(pilot, lambda: screen.status.told.model == "second" and screen.state.is_idle)

@@ -7,9 +7,7 @@ turn is saved, what the model gets to read and where models lie, it does not kno
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
-from pathlib import Path
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events, on, work
@@ -20,29 +18,25 @@ from textual.containers import Horizontal, Vertical
 from textual.dom import DOMNode
 from textual.message import Message
 from textual.screen import Screen
-from textual.worker import Worker, get_current_worker
 
-from chatterm.chat import Chat, ChatEvent, TurnAdded
-from chatterm.conversation import Role, TurnState
-from chatterm.errors import ChattermError, EngineError, LoadCancelled, StoreError
-from chatterm.events import Loaded, Trimmed
+from chatterm.chat import Chat
+from chatterm.conversation import TurnState
+from chatterm.errors import ChattermError, EngineError, StoreError
 from chatterm.ui.commands import CommandSearch, bindings, is_possible, possible_in_footer, where_is
 from chatterm.ui.messages import RunCommand
 from chatterm.ui.screens import hints
+from chatterm.ui.screens.conversation_view import ConversationView
 from chatterm.ui.screens.dialogs import RenameDialog
-from chatterm.ui.screens.live import LiveReply
 from chatterm.ui.screens.memory import Memory
-from chatterm.ui.screens.model_sign import ModelSign
+from chatterm.ui.screens.model_notice import ModelNotice
 from chatterm.ui.screens.opening import WIDE
 from chatterm.ui.screens.state import State
-from chatterm.ui.widgets.banner import Banner
 from chatterm.ui.widgets.composer import Composer
 from chatterm.ui.widgets.footer import Footer
 from chatterm.ui.widgets.header import Header
 from chatterm.ui.widgets.prompt import Prompt, PromptHistory
 from chatterm.ui.widgets.sidebar import Sidebar
 from chatterm.ui.widgets.status import Status
-from chatterm.ui.widgets.transcript import Transcript
 
 
 class ChatScreen(Screen[None]):
@@ -67,20 +61,16 @@ class ChatScreen(Screen[None]):
     def __init__(self, keymap: dict[str, str]) -> None:
         super().__init__()
         self.state = State()
+        self._engine_free = asyncio.Lock()
         self.keymap = keymap
-        self.live: LiveReply | None = None
-        self.loader: Worker[None] | None = None
-        """What loads a model now, or did last."""
         self.header = Header()
+        self.status = Status()
         self.sidebar = Sidebar(id="sidebar")
-        self.transcript = Transcript(id="transcript")
-        self.banner = Banner()
         self.composer = Composer(keymap)
         self.queue, self.prompt = self.composer.queue, self.composer.prompt
-        self.status = Status()
         self.footer = Footer(keymap)
-        self.sign = ModelSign(self.status, self.banner, self.transcript, keymap)
-        self._engine_free = asyncio.Lock()
+        self.transcript = ConversationView(self.state, self.status, self._engine_free, id="transcript")
+        self.models = ModelNotice(self.state, self.status, self.transcript, self._engine_free, keymap)
 
     def compose(self) -> ComposeResult:
         """The list beside a column of everything else."""
@@ -89,7 +79,7 @@ class ChatScreen(Screen[None]):
             yield self.sidebar
             with Vertical(id="middle"):
                 yield self.transcript
-                yield self.banner
+                yield self.models
                 yield self.composer
         yield self.status
         yield self.footer
@@ -103,10 +93,13 @@ class ChatScreen(Screen[None]):
         return True if is_possible(self.state, action) else None
 
     @on(Composer.QueueChanged)
+    @on(ConversationView.Changed)
+    @on(ModelNotice.Changed)
     @on(Sidebar.Changed)
     def refresh_state(self) -> None:
         """Draw what depends on what is possible now."""
         conversation = self.state.chat.conversation if self.state.chat else None
+        self.header.answers = self.state.answers
         self.header.title = conversation.title if conversation else ""
         self.sidebar.current_id = conversation.id if conversation else None
         self.state.has_queue = bool(self.queue.waiting)
@@ -130,8 +123,7 @@ class ChatScreen(Screen[None]):
         self.composer.restore(left.draft, left.waiting)
         self.state.chat = chat
         self.show_conversation()
-        self.sidebar.reload()
-        self.go_on()
+        self.begin_next()
 
     @on(Composer.Settled)
     async def save_draft(self) -> None:
@@ -152,123 +144,61 @@ class ChatScreen(Screen[None]):
             self.post_message(RunCommand("choose_model"))
         else:
             self.prompt.take()
-            self.answer(self.chat.reply(text))
-
-    def go_on(self) -> None:
-        """Send what waits, unless it waits for the user."""
-        if not self.queue.held and not self.state.closing:
-            self.send_next()
+            self.transcript.answer(self.chat.reply(text))
 
     def send_next(self) -> None:
         """Send the message that has waited longest."""
         if self.queue.waiting and self.state.can_send:
-            self.answer(self.chat.reply(self.composer.next()))
+            self.transcript.answer(self.chat.reply(self.composer.next()))
 
-    @work(exclusive=True, group="reply")
-    async def answer(self, reply: AsyncGenerator[ChatEvent, None]) -> None:
-        """Show a reply while it arrives; it goes on while another conversation is looked at."""
-        self.live = live = LiveReply(self.chat, self.transcript, self.status)
-        self.state.replying = True
-        self.header.answers = (0, 0)
+    @on(ConversationView.TurnSaved)
+    def show_turn_in_list(self) -> None:
+        """The newest conversation stands first, with the title that its first question gave it."""
         self.refresh_state()
-        self.status.tell(activity="asking", is_busy=True, is_wrong=False, tokens_per_second=0.0)
-        try:
-            async with self._engine_free, aclosing(reply) as happenings:  # closed, so what arrived is saved
-                async for event in happenings:
-                    live.take(event)
-                    match event:
-                        case TurnAdded():
-                            self.refresh_state()
-                            self.sidebar.reload()
-                        case Trimmed():
-                            self.notify(**hints.trimmed_notice(len(event.dropped)))
-        except ChattermError as error:
-            self.show_error(error)
-        finally:
-            self.end_reply(live)
-
-    def end_reply(self, live: LiveReply) -> None:
-        """The reply is over, well or not: settle what is shown, and go on with what waits."""
-        self.state.replying, self.state.stopping, self.live = False, False, None
-        last = self.state.turns[-1] if self.state.turns else None
-        if last is not None and live.turn is not None and last.id == live.turn.id:
-            live.settle(last)
-        if last is not None and last.state is TurnState.STOPPED:
-            self.status.tell(activity="stopped")
-        if self.state.closing:
-            return
-        self.follow_ids()
-        self.status.tell(is_busy=self.state.busy)
-        self.refresh_state()
-        self.count_answers()
         self.sidebar.reload()
-        self.call_later(self.go_on)
 
-    def follow_ids(self) -> None:
-        """Show turns under the ids that they have now: they change when what could not be saved is saved after all."""
-        if [turn.id for turn in self.transcript.turns] != [turn.id for turn in self.state.turns]:
-            top, follows = self.transcript.scroll_y, self.transcript.following
-            self.transcript.show(self.state.turns)
-            if not follows:
-                self.transcript.scroll_to(y=top, animate=False)
-        self.transcript.unseen = self.chat.unseen
+    @on(ConversationView.ReplyEnded)
+    @on(ModelNotice.LoadEnded)
+    def begin_next(self) -> None:
+        """The engine is free."""
+        self.refresh_state()
+        self.sidebar.reload()
+        if not self.queue.held and not self.state.closing:
+            self.send_next()
 
     async def finish(self) -> None:
         """chatterm is about to close: stop the reply, and keep what is typed."""
         self.state.closing = True
         self.sidebar.chat = None
         await self.save_draft()
-        for group in ("conversation", "answers", "load", "reply"):
-            self.workers.cancel_group(self, group)
+        for node in (self, self.transcript, self.models):
+            self.workers.cancel_node(node)
         async with self._engine_free:  # until both have let go of it
             return
 
     def action_stop(self) -> None:
         """Stop what runs; what waits in the queue is held."""
         if self.state.replying and not self.state.stopping:
-            self.state.stopping = True
             self.composer.hold()
-            self.status.tell(activity="stopping")
-            self.workers.cancel_group(self, "reply")
+            self.transcript.stop()
         elif self.state.loading_model and not self.state.replying:
-            self.workers.cancel_group(self, "load")
+            self.models.cancel()
 
     def action_resume(self) -> None:
         """Go on with a reply that was cut."""
-        self.answer(self.chat.resume())
+        self.transcript.answer(self.chat.resume())
 
     def action_regenerate(self) -> None:
         """Answer the last question again."""
-        questions = [place for place, turn in enumerate(self.state.turns) if turn.role is Role.USER]
-        self.transcript.show(self.state.turns[: questions[-1] + 1])
-        self.answer(self.chat.regenerate())
+        self.transcript.regenerate()
 
     def action_previous_reply(self) -> None:
         """The answer before this one to the same question."""
-        self.flip(-1)
+        self.transcript.flip(-1)
 
     def action_next_reply(self) -> None:
         """The answer after this one to the same question."""
-        self.flip(1)
-
-    @work(exclusive=True, group="conversation")
-    async def flip(self, step: int) -> None:
-        """Show another answer to the last question."""
-        try:
-            await self.chat.flip(step)
-        except StoreError as error:
-            self.show_error(error)
-        else:
-            self.show_conversation()
-
-    @work(exclusive=True, group="answers")
-    async def count_answers(self) -> None:
-        """Find out how many answers the last question has, and which one is shown."""
-        place, n = 0, 0
-        with suppress(StoreError):
-            place, n = await self.chat.answers()
-        self.state.n_answers, self.header.answers = n, (place, n)
-        self.refresh_state()
+        self.transcript.flip(1)
 
     def action_unqueue(self) -> None:
         """Take the last queued message back into the prompt."""
@@ -276,17 +206,14 @@ class ChatScreen(Screen[None]):
 
     def action_toggle_reasoning(self) -> None:
         """Fold or unfold what the model thought last."""
-        replies = [i for i, turn in enumerate(self.state.turns) if turn.role is Role.ASSISTANT]
-        if self.transcript.cursor is None:
-            self.transcript.cursor = replies[-1]
-        self.transcript.action_toggle_reasoning()
+        self.transcript.toggle_last_reasoning()
 
     def action_copy_reply(self) -> None:
         """Copy the last reply."""
-        self.copy([turn.text for turn in self.state.turns if turn.role is Role.ASSISTANT][-1])
+        self.copy(self.transcript.last_reply)
 
-    @on(Transcript.CopyRequested)
-    def _copy(self, event: Transcript.CopyRequested) -> None:
+    @on(ConversationView.CopyRequested)
+    def _copy(self, event: ConversationView.CopyRequested) -> None:
         self.copy(event.text)
 
     def copy(self, text: str) -> None:
@@ -294,78 +221,36 @@ class ChatScreen(Screen[None]):
         self.app.copy_to_clipboard(text)
         self.notify(f"Copied {len(text):,} characters", timeout=2)
 
-    @on(Transcript.LinkClicked)
-    def _open_link(self, event: Transcript.LinkClicked) -> None:
+    @on(ConversationView.LinkClicked)
+    def _open_link(self, event: ConversationView.LinkClicked) -> None:
         self.app.open_url(event.url)
-
-    @work(exclusive=True, group="load")
-    async def load_model(self, path: Path, *, is_pick: bool = False) -> None:
-        """Load a model with progress, after the reply that runs; the conversation stays readable.
-
-        Args:
-            path: The file.
-            is_pick: Whether the user chose it for all that comes, so that the next start begins with it.
-        """
-        self.loader = loader = get_current_worker()
-        self.state.model_path, self.state.loading_model = path, True
-        if self.state.replying:
-            self.sign.queued(path)
-            self.notify(**hints.queued_model_notice(path.stem, self.keymap))
-        self.refresh_state()
-        try:
-            async with self._engine_free, aclosing(self.chat.load(path)) as happenings:
-                self.sign.loading(path)
-                async for event in happenings:
-                    self.sign.progress(event)
-                    if isinstance(event, Loaded) and event.notes:
-                        self.notify("\n".join(event.notes), title=event.model.name, markup=False)
-            if is_pick:
-                await self.memory.keep_last_model(path)
-        except (LoadCancelled, asyncio.CancelledError):
-            if self.loader is loader:
-                self.sign.stopped()
-        except ChattermError as error:
-            self.show_error(error)
-        finally:
-            if self.loader is loader and not self.state.closing:  # else another one is being loaded instead
-                self.state.loading_model = False
-                self.show_model()
-                self.call_later(self.go_on)
-
-    def show_model(self) -> None:
-        """Say which model answers now."""
-        self.sign.show(self.chat, is_busy=self.state.busy)
-        self.refresh_state()
 
     def action_reload_model(self) -> None:
         """Load the model again."""
         assert self.state.model_path is not None
-        self.load_model(self.state.model_path)
+        self.models.load(self.state.model_path)
+
+    @on(ConversationView.Failed)
+    @on(ModelNotice.Failed)
+    @on(Sidebar.Failed)
+    def _show_failure(self, event: ConversationView.Failed | ModelNotice.Failed | Sidebar.Failed) -> None:
+        self.show_error(event.error)
 
     def show_error(self, error: ChattermError) -> None:
         """Say what went wrong; what can be answered here stays until it is."""
         if isinstance(error, EngineError) and self.chat.model is None:
-            self.sign.lost(error, can_reload=self.state.model_path is not None)
+            self.models.show_loss(error)
         else:
             self.notify(str(error), title=error.title, severity="error", timeout=12, markup=False)
 
     def show_conversation(self) -> None:
         """Draw the conversation that is open now."""
-        turns = self.state.turns
-        self.transcript.show(turns)
-        if self.live is not None:
-            self.live.leave()
-            self.live.show()
-        self.transcript.unseen = self.chat.unseen
+        self.transcript.show_open()
+        self.models.show_model()
         self.sidebar.is_over = False
-        if turns and turns[-1].state is TurnState.INTERRUPTED:
+        if self.state.turns and self.state.turns[-1].state is TurnState.INTERRUPTED:
             self.notify(**hints.interrupted_notice(self.keymap))
-        if not self.state.replying:
-            record = turns[-1].record if turns else None
-            self.status.tell(n_used=record.n_prompt + record.n_generated if record else 0)
-        self.state.n_answers, self.header.answers = 0, (0, 0)
-        self.show_model()
-        self.count_answers()
+        self.refresh_state()
 
     @on(Sidebar.Opened)
     def _open(self, event: Sidebar.Opened) -> None:
@@ -417,7 +302,11 @@ class ChatScreen(Screen[None]):
     @on(Sidebar.Deleted)
     def offer_undo(self, event: Sidebar.Deleted) -> None:
         """Say how it can be brought back; a new chat takes the place of the open one."""
-        if self.live is not None and self.live.turn and self.live.turn.conversation_id == event.conversation.id:
+        if (
+            (live := self.transcript.live) is not None
+            and live.turn
+            and live.turn.conversation_id == event.conversation.id
+        ):
             self.action_stop()
         if event.was_open:
             self.show_conversation()
@@ -435,10 +324,6 @@ class ChatScreen(Screen[None]):
         if event.was_open:
             self.open_conversation(event.conversation.id)
         self.refresh_state()
-
-    @on(Sidebar.Failed)
-    def _show_failure(self, event: Sidebar.Failed) -> None:
-        self.show_error(event.error)
 
     def action_focus_prompt(self) -> None:
         """Back to writing."""
@@ -478,4 +363,4 @@ class ChatScreen(Screen[None]):
 
     def action_dismiss_banner(self) -> None:
         """Take down the notice."""
-        self.banner.clear()
+        self.models.clear()

@@ -22,8 +22,8 @@ class State:
         """Whether chatterm is being closed: nothing new is begun."""
         self.model_path: Path | None = None
         """The model that was asked for last, loaded or not."""
-        self.n_answers = 0
-        """Answers that the last question has."""
+        self.answers = (0, 0)
+        """Which answer to the last question is shown, counted from 0, and how many there are."""
         self.has_queue = False
         """Whether messages wait to be sent."""
         self.has_deleted = False
@@ -82,7 +82,7 @@ class State:
     @property
     def has_siblings(self) -> bool:
         """Whether the last question has several answers."""
-        return self.n_answers > 1 and not self.replying
+        return self.answers[1] > 1 and not self.replying
 
     @property
     def has_conversation(self) -> bool:

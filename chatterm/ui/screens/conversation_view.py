@@ -1,0 +1,165 @@
+"""The transcript of the open conversation, and the reply that is written into it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+
+from textual import work
+from textual.message import Message
+
+from chatterm.chat import Chat, ChatEvent, TurnAdded
+from chatterm.conversation import Role, TurnState
+from chatterm.errors import ChattermError, StoreError
+from chatterm.events import Trimmed
+from chatterm.ui.screens import hints
+from chatterm.ui.screens.live import LiveReply
+from chatterm.ui.screens.state import State
+from chatterm.ui.widgets.status import Status
+from chatterm.ui.widgets.transcript import Transcript
+
+
+class ConversationView(Transcript):
+    """Draws what is open in the chat, shows replies while they arrive, and flips between answers.
+
+    A reply goes on while another conversation is looked at.
+    """
+
+    class Changed(Message):
+        """What is possible now may be something else: a reply began, answers were counted."""
+
+    class TurnSaved(Message):
+        """The conversation has another turn."""
+
+    class ReplyEnded(Message):
+        """The reply is over, well or not."""
+
+    class Failed(Message):
+        """Something went wrong that the user must know of."""
+
+        def __init__(self, error: ChattermError) -> None:
+            super().__init__()
+            self.error = error
+
+    def __init__(self, state: State, status: Status, engine_free: asyncio.Lock, *, id: str | None = None) -> None:
+        """An empty one.
+
+        Args:
+            state: Where the screen is at; replies and answers are entered there.
+            status: The row that says what the engine does.
+            engine_free: Held while a reply is written.
+            id: As for any widget.
+        """
+        super().__init__(id=id)
+        self.live: LiveReply | None = None
+        """The reply that is being written."""
+        self._state = state
+        self._status = status
+        self._engine_free = engine_free
+
+    @property
+    def chat(self) -> Chat:
+        """What is open; there is one before anything is asked of this widget."""
+        assert self._state.chat is not None
+        return self._state.chat
+
+    def show_open(self) -> None:
+        """Draw the conversation that is open now, from its end."""
+        turns = self.chat.turns
+        self.show(turns)
+        if self.live is not None:
+            self.live.leave()
+            self.live.show()
+        self.unseen = self.chat.unseen
+        if not self._state.replying:
+            record = turns[-1].record if turns else None
+            self._status.tell(n_used=record.n_prompt + record.n_generated if record else 0)
+        self._state.answers = (0, 0)
+        self.count_answers()
+
+    @work(exclusive=True, group="reply")
+    async def answer(self, reply: AsyncGenerator[ChatEvent, None]) -> None:
+        """Show a reply while it arrives."""
+        self.live = live = LiveReply(self.chat, self, self._status)
+        self._state.replying, self._state.answers = True, (0, 0)
+        self.post_message(self.Changed())
+        self._status.tell(activity="asking", is_busy=True, is_wrong=False, tokens_per_second=0.0)
+        try:
+            async with self._engine_free, aclosing(reply) as happenings:  # closed, so what arrived is saved
+                async for event in happenings:
+                    live.take(event)
+                    match event:
+                        case TurnAdded():
+                            self.post_message(self.TurnSaved())
+                        case Trimmed():
+                            self.notify(**hints.trimmed_notice(len(event.dropped)))
+        except ChattermError as error:
+            self.post_message(self.Failed(error))
+        finally:
+            self._end(live)
+
+    def stop(self) -> None:
+        """Stop the reply, and keep what has arrived."""
+        self._state.stopping = True
+        self._status.tell(activity="stopping")
+        self.workers.cancel_group(self, "reply")
+
+    def _end(self, live: LiveReply) -> None:
+        """Settle what is shown."""
+        self._state.replying, self._state.stopping, self.live = False, False, None
+        last = self.chat.turns[-1] if self.chat.turns else None
+        if last is not None and live.turn is not None and last.id == live.turn.id:
+            live.settle(last)
+        if last is not None and last.state is TurnState.STOPPED:
+            self._status.tell(activity="stopped")
+        if self._state.closing:
+            return
+        self._follow_ids()
+        self._status.tell(is_busy=self._state.busy)
+        self.count_answers()
+        self.post_message(self.ReplyEnded())
+
+    def _follow_ids(self) -> None:
+        """Show turns under the ids that they have now: they change when what could not be saved is saved after all."""
+        if [turn.id for turn in self.turns] != [turn.id for turn in self.chat.turns]:
+            top, follows = self.scroll_y, self.following
+            self.show(self.chat.turns)
+            if not follows:
+                self.scroll_to(y=top, animate=False)
+        self.unseen = self.chat.unseen
+
+    def regenerate(self) -> None:
+        """Answer the last question again."""
+        questions = [place for place, turn in enumerate(self.chat.turns) if turn.role is Role.USER]
+        self.show(self.chat.turns[: questions[-1] + 1])
+        self.answer(self.chat.regenerate())
+
+    @work(exclusive=True, group="flip")
+    async def flip(self, step: int) -> None:
+        """Show another answer to the last question."""
+        try:
+            await self.chat.flip(step)
+        except StoreError as error:
+            self.post_message(self.Failed(error))
+        else:
+            self.show_open()
+
+    @work(exclusive=True, group="answers")
+    async def count_answers(self) -> None:
+        """Find out how many answers the last question has, and which one is shown."""
+        self._state.answers = (0, 0)
+        with suppress(StoreError):
+            self._state.answers = await self.chat.answers()
+        self.post_message(self.Changed())
+
+    @property
+    def last_reply(self) -> str:
+        """The text of the last answer."""
+        return next(turn.text for turn in reversed(self.chat.turns) if turn.role is Role.ASSISTANT)
+
+    def toggle_last_reasoning(self) -> None:
+        """Fold or unfold what the model thought, where the cursor is, or last."""
+        if self.cursor is None:
+            self.cursor = max(i for i, turn in enumerate(self.turns) if turn.role is Role.ASSISTANT)
+        self.action_toggle_reasoning()
