@@ -19,7 +19,7 @@ from chatterm.engine.worker.compose import _first_kept
 from chatterm.engine.worker.context import Context, Slices, StopFlag
 from chatterm.engine.worker.library import open_library
 from chatterm.engine.worker.memory import ContextCost
-from chatterm.engine.worker.threads import Tuner, _container_cores
+from chatterm.engine.worker.threads import PromptThreads, Tuner, _container_cores
 from chatterm.engine.worker.window import WindowMaker
 from chatterm.events import Token
 from chatterm.settings import LoadOptions, Sampling
@@ -125,6 +125,35 @@ def test_one_very_long_token_is_enough_to_give_up_a_number() -> None:
     assert tuner.n_threads == 2, "the other number is tried"
     assert not tuner.took(0.5)
     assert tuner.n_threads == 1
+
+
+def read(threads: PromptThreads, n_slices: int, seconds: Callable[[int], float]) -> list[int]:
+    """With how many threads each slice of a prompt was read, where a slice takes as long as a function says."""
+    used = [threads.begin()]
+    for _ in range(n_slices):
+        threads.took(64, seconds(threads.n_threads))
+        used.append(threads.n_threads)
+    return used[:-1]
+
+
+def test_a_prompt_on_a_machine_that_becomes_busy_costs_one_slow_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
+    threads = PromptThreads(Tuner(2))
+
+    def idle(n: int) -> float:
+        return 0.4 / n
+
+    def busy(n: int) -> float:
+        return 2.0 if n == 2 else 0.4
+
+    assert read(threads, 6, idle) == [2, 1, 2, 2, 2, 2], "the first prompt tries both"
+    assert read(threads, 3, idle) == [2, 2, 2]
+    assert read(threads, 5, busy) == [2, 1, 1, 1, 1]
+
+
+def test_a_prompt_is_read_with_the_number_that_was_asked_for() -> None:
+    assert read(PromptThreads(Tuner(8, n_fixed=3)), 4, lambda n: 1.0) == [3] * 4
+    assert read(PromptThreads(Tuner(1)), 4, lambda n: 1.0) == [1] * 4
 
 
 @pytest.mark.parametrize("tuner", [Tuner(1), Tuner(8, n_fixed=5)])

@@ -69,7 +69,6 @@ class Reply:
         tokens = composed.tokens + self.ids
         self.n_reused = self.context.reuse(tokens)
         self.send(Prompted(self.n_prompt, self.n_reused, self.seed, composed.template, composed.notes, tuple(tokens)))
-        self._use_threads()
         if not self._read(tokens):
             return
         self.prefill_seconds = time.perf_counter() - self.begin
@@ -118,10 +117,15 @@ class Reply:
     def _read(self, tokens: list[int]) -> bool:
         """Evaluate the prompt; False when it was stopped."""
         n_total, n_reused = len(tokens), len(self.context.tokens)
-        last = 0.0
+        threads = self.model.prompt_threads
+        self.context.set_threads(self._n_decode_threads, threads.begin())
+        last, slice_start = 0.0, (n_reused, 0.0)
 
         def progress(n_done: int, seconds: float) -> None:
-            nonlocal last
+            nonlocal last, slice_start
+            if threads.took(n_done - slice_start[0], seconds - slice_start[1]):
+                self.context.set_threads(self._n_decode_threads, threads.n_threads)
+            slice_start = n_done, seconds
             if n_done == n_total or seconds - last >= _PROGRESS_SECONDS:
                 last = seconds
                 self.send(Prefilling(n_done, n_total, n_reused, (n_done - n_reused) / max(seconds, 1e-9)))
@@ -186,13 +190,13 @@ class Reply:
         if tuner.took(seconds):
             self.send(Tuned(tuner.n_threads, 1 / tuner.seconds))
         if tuner.n_threads != n_before:
-            self.context.set_threads(tuner.n_threads, self.model.n_prefill_threads)
+            self.context.set_threads(tuner.n_threads, tuner.n_threads)
 
-    def _use_threads(self) -> None:
+    @property
+    def _n_decode_threads(self) -> int:
         """A chosen seed promises the same tokens, and sums over a long cache depend on the number of threads."""
         tuner = self.model.tuner
-        n_decode = tuner.careful if self.sampling.seed >= 0 else tuner.n_threads
-        self.context.set_threads(n_decode, self.model.n_prefill_threads)
+        return tuner.careful if self.sampling.seed >= 0 else tuner.n_threads
 
     def _send_trimmed(self) -> None:
         n_after = len(self.composed.tokens) + len(self.ids)

@@ -18,7 +18,7 @@ from chatterm.engine.worker.context import Context, Slices, StopFlag
 from chatterm.engine.worker.library import Library, is_about_memory
 from chatterm.engine.worker.memory import free_bytes, give_back
 from chatterm.engine.worker.template import ChatTemplate
-from chatterm.engine.worker.threads import Tuner, is_busy, usable_cores
+from chatterm.engine.worker.threads import PromptThreads, Tuner, usable_cores
 from chatterm.engine.worker.vocabulary import Vocabulary
 from chatterm.engine.worker.window import WindowMaker
 from chatterm.errors import EngineError, LoadCancelled, ModelUnreadable, OutOfMemory
@@ -47,14 +47,7 @@ class LoadedModel:
         self.context: Context
         self.slices: Slices
         self.tuner: Tuner
-
-    @property
-    def n_prefill_threads(self) -> int:
-        """With how many threads to read a prompt: all cores, unless that was measured or is likely to be slower."""
-        tuner = self.tuner
-        if tuner.seconds or tuner.n_cores == tuner.careful:
-            return tuner.n_threads
-        return tuner.careful if is_busy(tuner.n_cores) else tuner.n_cores
+        self.prompt_threads: PromptThreads
 
     def close(self) -> None:
         """Free all memory that the model takes."""
@@ -133,6 +126,7 @@ class _Load:
         model.context = Context(llama, pointer, self.flag, int(llama.llama_n_batch(pointer)), n_swa)
         model.slices = Slices(model.context.n_batch, model.n_parameters, can_abort=not self.gpus)
         model.tuner = Tuner(usable_cores(), self.options.n_threads)
+        model.prompt_threads = PromptThreads(model.tuner)
         return has_flash
 
     def info(self, model: LoadedModel, flash_attention: bool) -> ModelInfo:

@@ -30,6 +30,8 @@ _SLOWER = 1.6
 """How many times longer tokens must take than they did for a new measurement."""
 _COLLAPSED = 2
 """How many times longer, without waiting for the window's end: all cores on a machine that has just become busy."""
+_TELLING_TOKENS = 32
+"""A shorter slice does not tell how fast a prompt is read."""
 
 
 class Tuner:
@@ -148,6 +150,43 @@ class Tuner:
         self.n_threads = self._untried.pop()
         self._is_measuring = True
         self.pause()
+
+
+class PromptThreads:
+    """Gives up all cores while a prompt is read on a machine that is or becomes busy; asked after each slice."""
+
+    def __init__(self, tuner: Tuner) -> None:
+        self._tuner = tuner
+        self._usual = math.inf
+        """The least that a token ever took on all cores, in seconds; infinite before that is known."""
+        self._now: dict[int, float] = {}
+        """What a token of this prompt took last, by the number of threads."""
+        self.n_threads = tuner.careful
+        """The number to use for the next slice."""
+
+    def begin(self) -> int:
+        """The number for a new prompt: all cores, unless that was measured or is likely to be slower."""
+        self._now.clear()
+        all_cores, careful = self._tuner.n_cores, self._tuner.careful
+        if self._tuner.seconds or all_cores == careful:
+            self.n_threads = self._tuner.n_threads
+        else:
+            self.n_threads = careful if is_busy(all_cores) else all_cores
+        return self.n_threads
+
+    def took(self, n_tokens: int, seconds: float) -> bool:
+        """Learn how long a slice took; True when the next one shall be read with another number."""
+        careful, before = self._tuner.careful, self.n_threads
+        if n_tokens < _TELLING_TOKENS or (before == careful and not self._now):
+            return False
+        cost = self._now[before] = seconds / n_tokens
+        if careful in self._now:
+            self.n_threads = min(self._now, key=self._now.__getitem__)
+        elif math.isinf(self._usual) or cost > _COLLAPSED * self._usual:
+            self.n_threads = careful  # for one slice at the least, and then the quicker one
+        if before != careful:
+            self._usual = min(self._usual, cost)
+        return self.n_threads != before
 
 
 def usable_cores() -> int:
