@@ -26,10 +26,10 @@ from chatterm.ui.commands import CommandSearch, bindings, is_possible, possible_
 from chatterm.ui.messages import RunCommand
 from chatterm.ui.screens import hints
 from chatterm.ui.screens.conversation_view import ConversationView
-from chatterm.ui.screens.dialogs import RenameDialog
 from chatterm.ui.screens.memory import Memory
 from chatterm.ui.screens.model_notice import ModelNotice
 from chatterm.ui.screens.opening import WIDE
+from chatterm.ui.screens.shelf import Shelf
 from chatterm.ui.screens.state import State
 from chatterm.ui.widgets.composer import Composer
 from chatterm.ui.widgets.footer import Footer
@@ -65,7 +65,7 @@ class ChatScreen(Screen[None]):
         self.keymap = keymap
         self.header = Header()
         self.status = Status()
-        self.sidebar = Sidebar(id="sidebar")
+        self.sidebar = Shelf(keymap, id="sidebar")
         self.composer = Composer(keymap)
         self.queue, self.prompt = self.composer.queue, self.composer.prompt
         self.footer = Footer(keymap)
@@ -210,20 +210,7 @@ class ChatScreen(Screen[None]):
 
     def action_copy_reply(self) -> None:
         """Copy the last reply."""
-        self.copy(self.transcript.last_reply)
-
-    @on(ConversationView.CopyRequested)
-    def _copy(self, event: ConversationView.CopyRequested) -> None:
-        self.copy(event.text)
-
-    def copy(self, text: str) -> None:
-        """Copy, and say so."""
-        self.app.copy_to_clipboard(text)
-        self.notify(f"Copied {len(text):,} characters", timeout=2)
-
-    @on(ConversationView.LinkClicked)
-    def _open_link(self, event: ConversationView.LinkClicked) -> None:
-        self.app.open_url(event.url)
+        self.transcript.copy_last_reply()
 
     def action_reload_model(self) -> None:
         """Load the model again."""
@@ -282,17 +269,7 @@ class ChatScreen(Screen[None]):
     def action_rename(self) -> None:
         """Rename the open conversation."""
         assert self.chat.conversation is not None
-        self.post_message(Sidebar.RenameRequested(self.chat.conversation))
-
-    @on(Sidebar.RenameRequested)
-    def ask_for_title(self, event: Sidebar.RenameRequested) -> None:
-        """Ask for the new title."""
-
-        def rename(title: str | None) -> None:
-            if title is not None:
-                self.sidebar.rename(event.conversation, title)
-
-        self.app.push_screen(RenameDialog(event.conversation.title), rename)
+        self.sidebar.ask_for_title(self.chat.conversation)
 
     def action_delete(self) -> None:
         """Delete the open conversation."""
@@ -300,27 +277,21 @@ class ChatScreen(Screen[None]):
         self.sidebar.delete(self.chat.conversation)
 
     @on(Sidebar.Deleted)
-    def offer_undo(self, event: Sidebar.Deleted) -> None:
-        """Say how it can be brought back; a new chat takes the place of the open one."""
-        if (
-            (live := self.transcript.live) is not None
-            and live.turn
-            and live.turn.conversation_id == event.conversation.id
-        ):
+    def leave_deleted(self, event: Sidebar.Deleted) -> None:
+        """Stop what is written there; a new chat takes the place of the open one."""
+        if (live := self.transcript.live) is not None and live.conversation_id == event.conversation.id:
             self.action_stop()
         if event.was_open:
             self.show_conversation()
         self.refresh_state()
-        self.notify(**hints.deleted_notice(event.conversation.title, self.keymap))
 
     def action_undo_delete(self) -> None:
         """Bring back the conversation that was deleted last."""
         self.sidebar.undo_delete()
 
     @on(Sidebar.Restored)
-    def show_restored(self, event: Sidebar.Restored) -> None:
+    def return_to_restored(self, event: Sidebar.Restored) -> None:
         """Open it again, if it was open."""
-        self.notify(f"“{event.conversation.title}” is back", timeout=3, markup=False)
         if event.was_open:
             self.open_conversation(event.conversation.id)
         self.refresh_state()

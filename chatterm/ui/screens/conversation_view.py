@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
-from textual import work
+from textual import on, work
 from textual.message import Message
 
 from chatterm.chat import Chat, ChatEvent, TurnAdded
@@ -153,10 +153,22 @@ class ConversationView(Transcript):
             self._state.answers = await self.chat.answers()
         self.post_message(self.Changed())
 
-    @property
-    def last_reply(self) -> str:
-        """The text of the last answer."""
-        return next(turn.text for turn in reversed(self.chat.turns) if turn.role is Role.ASSISTANT)
+    def copy_last_reply(self) -> None:
+        """Copy the text of the last answer."""
+        self.copy(next(turn.text for turn in reversed(self.chat.turns) if turn.role is Role.ASSISTANT))
+
+    def copy(self, text: str) -> None:
+        """Copy, and say so."""
+        self.app.copy_to_clipboard(text)
+        self.notify(f"Copied {len(text):,} characters", timeout=2)
+
+    @on(Transcript.CopyRequested)
+    def _copy(self, event: Transcript.CopyRequested) -> None:
+        self.copy(event.text)
+
+    @on(Transcript.LinkClicked)
+    def _open_link(self, event: Transcript.LinkClicked) -> None:
+        self.app.open_url(event.url)
 
     def toggle_last_reasoning(self) -> None:
         """Fold or unfold what the model thought, where the cursor is, or last."""
