@@ -6,6 +6,7 @@ everything else goes through the Typer commands in `cli.commands`.
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -14,7 +15,7 @@ def main() -> None:
     from chatterm.cli import streams
 
     streams.mend()
-    if sys.argv[1:]:
+    if sys.argv[1:] or "_CHATTERM_COMPLETE" in os.environ:  # the shell asks what a word may become
         raise SystemExit(streams.guarded(_run))
     from chatterm.cli.open import open_app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from contextlib import aclosing
@@ -131,7 +132,8 @@ class _Text:
     """Prints the answer as text; progress and notes go to stderr when a person reads it."""
 
     def __init__(self) -> None:
-        self.progress = is_terminal(sys.stderr)
+        self.is_read = is_terminal(sys.stderr)
+        self.progress = self.is_read and os.environ.get("TERM") != "dumb"
         self.clean = is_terminal(sys.stdout)
         self.dim = has_colour(sys.stderr)
         self.shown = ""
@@ -152,7 +154,7 @@ class _Text:
                 notes = event.notes
                 if notes:
                     self._progress("")
-                    for note in notes if self.progress else ():
+                    for note in notes if self.is_read else ():
                         say(f"chatterm: {note}")
             case Trimmed():
                 raise RuntimeError("one question alone has no turns to drop")
@@ -183,7 +185,7 @@ class _Text:
 
     def _think(self, text: str) -> None:
         """Thoughts are not the answer: a person sees them, a pipe does not get them."""
-        if not self.progress or not text:
+        if not self.is_read or not text:
             return
         self._progress("")
         if self.dim and not self.thinks:

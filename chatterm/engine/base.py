@@ -69,7 +69,7 @@ class EngineReport(msgspec.Struct, frozen=True):
     """Whether this build of llama.cpp can use a GPU."""
     has_rpc: bool = False
     problems: tuple[str, ...] = ()
-    """What is wrong, each with the command that mends it."""
+    """What is wrong, each with the command that mends it on a line of its own."""
 
 
 class TokenPiece(msgspec.Struct, frozen=True):

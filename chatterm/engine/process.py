@@ -59,7 +59,8 @@ class WorkerProcess:
             )
         except OSError as error:
             raise WorkerDied(
-                f"It could not be started: {error.strerror or error}.", "Close other programs, then try again."
+                f"The model's process could not be started: {error.strerror or error}.",
+                "Close other programs, then try again.",
             ) from error
         finally:
             os.close(log)
@@ -173,24 +174,30 @@ def _open_log() -> tuple[int, int]:
 def _cause(code: int, log: str) -> tuple[str, str]:
     """What an exit code means, and what to do."""
     if code >= 0:
-        return f"It ended with exit code {code}{_said(log)}.", f"{_AGAIN} More is in {paths.engine_log_file()}."
+        return (
+            f"The model's process ended with exit code {code}{_said(log)}.",
+            f"{_AGAIN} More is in {paths.engine_log_file()}.",
+        )
     match -code:
         case signal.SIGKILL:
             return (
-                "It was killed (SIGKILL). If you did not do that, the system may have ended it for memory.",
+                "The model's process was killed (SIGKILL). If you did not do that, the system may have ended it for memory.",
                 f"{_AGAIN} If it happens again, try a smaller context window or a smaller model.",
             )
         case signal.SIGABRT:
             return f"llama.cpp gave up (SIGABRT){_said(log)}.", f"{_AGAIN} More is in {paths.engine_log_file()}."
         case signal.SIGTERM | signal.SIGINT | signal.SIGHUP as number:
-            return f"Somebody ended it ({_name(number)}).", _AGAIN
+            return f"Somebody ended the model's process ({_name(number)}).", _AGAIN
         case signal.SIGBUS:
             return (
                 "The model file was changed or cut while it was in use (SIGBUS).",
                 "Load the model again; fetch the file again if it cannot be loaded.",
             )
         case number:
-            return f"It crashed ({_name(number)}){_said(log)}.", f"{_AGAIN} More is in {paths.engine_log_file()}."
+            return (
+                f"The model's process crashed ({_name(number)}){_said(log)}.",
+                f"{_AGAIN} More is in {paths.engine_log_file()}.",
+            )
 
 
 def _name(number: int) -> str:

@@ -116,3 +116,28 @@ def test_an_interruption_while_it_starts_is_quiet() -> None:
     stop += "; commands.run = lambda: os.kill(os.getpid(), signal.SIGINT) or 0; main()"
     done = subprocess.run([sys.executable, "-c", stop], env=environment(), capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (130, b"")
+
+
+def test_the_shell_can_complete_words() -> None:
+    chatterm = Path(sys.executable).with_name("chatterm")
+    if not chatterm.exists():
+        pytest.skip("chatterm is not installed as a command")
+    asked = {"_CHATTERM_COMPLETE": "complete_bash", "COMP_WORDS": "chatterm mod", "COMP_CWORD": "1"}
+    done = subprocess.run([chatterm], env=environment(**asked), capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["models"], done.stderr
+
+
+def test_a_dumb_terminal_gets_no_escapes(speaker: Path) -> None:
+    if not (script := shutil.which("script")):
+        pytest.skip("there is no `script` to make a terminal")
+    command = f"{sys.executable} -m chatterm ask Hi --model {speaker} --temperature 0"
+    done = subprocess.run(
+        [script, "-qec", command, "/dev/null"],
+        env=environment(TERM="dumb"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert b"\x1b" not in done.stdout
+    assert "naïve".encode() in done.stdout

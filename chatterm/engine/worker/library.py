@@ -133,7 +133,7 @@ def is_about_memory(line: str) -> bool:
 
 def missing_report(error: LibraryMissing) -> EngineReport:
     """What can be reported without the library: what is wrong with it."""
-    return EngineReport(library_version="not usable", system_info="", problems=(str(error),))
+    return EngineReport(library_version="", system_info="", problems=(f"{error.message}\n{error.remedy}",))
 
 
 def _declared(ggml: Any) -> Any:
