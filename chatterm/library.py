@@ -93,6 +93,26 @@ class Library:
             raise ModelNotFound(f"{line(name)} is a folder.", "Name one of the GGUF files in it.")
         return self.model(name).path
 
+    def first(self, wanted: str, picked: Path | None, default: str) -> Path | None:
+        """The file to begin with: what was asked for, else picked last, else the default, else the only one.
+
+        Args:
+            wanted: Its name, as `find` takes it; empty for none.
+            picked: Nothing is missed when it is gone.
+            default: As `wanted`, for a machine on which nothing was picked.
+
+        Raises:
+            ModelNotFound: one was wanted, or is the default, that is not here.
+        """
+        if wanted:
+            return self.find(wanted)
+        if picked is not None and picked.is_file():
+            return picked
+        if default:
+            return self.find(default)
+        models = self.local_models()
+        return models[0].path if len(models) == 1 else None
+
     def model(self, name: str) -> LocalModel:
         """The local model that a name means.
 
@@ -163,7 +183,7 @@ class Library:
             return sum(cache.unlink(model.path.with_name(name)) for name in names.parts(model.path.name))
         except OSError as error:
             raise ModelKept(
-                f"{line(model.name)} cannot be removed: {line(str(error))}.",
+                f"{line(model.name)} cannot be removed: {line(error.strerror or str(error))}.",
                 "Make the file and its folder writable.",
             ) from error
 

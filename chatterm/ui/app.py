@@ -13,7 +13,6 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, work
@@ -182,22 +181,16 @@ class ChatApp(App[None]):
         if chat.model is not None:
             self.chat_screen.status.tell(activity="ready")
             return
+        named, path = self._model or chat.own_model, None
+        picked, default = await self.chat_screen.memory.last_model(), chat.settings.chat.model
         try:
-            path, names = await asyncio.to_thread(
-                _first_model,
-                self.library,
-                self._model or chat.own_model,
-                await self.chat_screen.memory.last_model(),
-                chat.settings.chat.model,
-            )
+            path = await asyncio.to_thread(self.library.first, named, picked, default)
         except ModelNotFound as error:
-            self.chat_screen.models.offer([model.name for model in await asyncio.to_thread(self.library.local_models)])
             self.chat_screen.show_error(error)
-            return
         if path is not None:
             self.chat_screen.models.load(path, is_pick=bool(self._model))
         else:
-            self.chat_screen.models.offer(names)
+            self.chat_screen.models.offer([model.name for model in await asyncio.to_thread(self.library.local_models)])
 
     def _tell_problems(self, chat: Chat) -> None:
         """Say what could not be used at the start, each once."""
@@ -402,25 +395,3 @@ class ChatApp(App[None]):
             self._lost = "The last messages could not be saved."
             await chat.save()
             self._lost = ""
-
-
-def _first_model(library: Library, wanted: str, picked: Path | None, default: str) -> tuple[Path | None, list[str]]:
-    """The file to load at the start, if there is one to choose, and the names of all models.
-
-    Args:
-        library: The models of this machine.
-        wanted: What was asked for, or belongs to the conversation; empty for nothing.
-        picked: What was picked last.
-        default: What the settings say, for a machine on which nothing was picked.
-
-    Raises:
-        ModelNotFound: one was wanted, or set, that is not here.
-    """
-    if wanted:
-        return library.find(wanted), []
-    if picked is not None and picked.is_file():
-        return picked, []
-    if default:
-        return library.find(default), []
-    local = library.local_models()
-    return local[0].path if len(local) == 1 else None, [model.name for model in local]

@@ -70,7 +70,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("copy_reply", "f7", "Copy reply", "Copy the last reply to the clipboard", when="has_reply"),
     Command("toggle_reasoning", "ctrl+t", "Reasoning", "Unfold what the model thought last, or fold it again",
             when="has_reply"),
-    Command("unqueue", "", "Take back queued message", "Put the last queued message back into the prompt",
+    Command("unqueue", "", "Take back queued message", "Put the last queued message back into the prompt; up in an empty prompt does it, too",
             when="has_queue"),
     Command("new_chat", "ctrl+n", "New chat", "Begin a new conversation",
             when="is_open", footer=True, group="Conversations"),

@@ -442,6 +442,14 @@ async def test_the_list_lies_over_the_conversation_where_there_is_no_room() -> N
         assert screen.prompt.has_focus
 
 
+@pytest.mark.parametrize(("rows", "prompt_rows"), [(10, 4), (24, 9), (50, 12)])
+async def test_a_long_prompt_leaves_room_for_the_conversation(rows: int, prompt_rows: int) -> None:
+    async with opened(make_app(), (40, rows)) as (pilot, screen):
+        screen.prompt.put("line\n" * 5000)
+        await wait_for(pilot, lambda: screen.prompt.size.height + 2 == prompt_rows)
+        assert screen.transcript.size.height >= rows // 4
+
+
 async def test_a_hidden_list_stays_hidden_at_the_next_start() -> None:
     async with opened(make_app("Yes.")) as (pilot, screen):
         assert screen.sidebar.display

@@ -322,7 +322,8 @@ class ChatScreen(Screen[None]):
             self.sidebar.is_over = False
 
     def on_resize(self) -> None:
-        """The list has a place of its own where there is room."""
+        """The list has a place of its own where there is room; the prompt takes no more than its share."""
+        self.composer.fit(self.app.size.height)
         self.sidebar.is_narrow = self.app.size.width < WIDE
 
     @on(RunCommand)

@@ -19,6 +19,7 @@ from chatterm.ui.commands import COMMANDS, keys_of, shown
 
 GROUPS = ("Writing", "Chat", "Conversations", "In the list", "Model", "chatterm")
 KEY_CELLS = 24
+IN_THE_PROMPT = ("up, down", "On the first and the last line: what was asked before, and back to what is being written")
 
 
 class HelpScreen(ModalScreen[None]):
@@ -61,7 +62,8 @@ class HelpScreen(ModalScreen[None]):
             box.border_subtitle = "escape closes"
             for group in GROUPS:
                 rows = [(keys_of(row, self._keymap), row.help) for row in COMMANDS if row.group == group]
-                yield Group(group, [(", ".join(keys) or "palette", what) for keys, what in rows])
+                named = [(", ".join(keys) or "palette", what) for keys, what in rows]
+                yield Group(group, [*named, IN_THE_PROMPT] if group == "Writing" else named)
                 if group == "Chat" and self._extra:
                     rows = [([shown(key) for key in b.key.split(",")], b.description) for b in self._extra]
                     yield Group("In the conversation", [(", ".join(keys), what) for keys, what in rows])

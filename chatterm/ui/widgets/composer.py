@@ -19,6 +19,7 @@ from chatterm.ui.widgets.prompt import Prompt
 from chatterm.ui.widgets.queue import Queue
 
 SECONDS_TO_SETTLE = 1.0
+MOST_PROMPT_ROWS = 12
 
 
 class Composer(Vertical):
@@ -42,6 +43,10 @@ class Composer(Vertical):
         """What is sent next stands above."""
         yield self.queue
         yield self.prompt
+
+    def fit(self, screen_height: int) -> None:
+        """Leave most of the screen to the conversation, however much is typed."""
+        self.prompt.styles.max_height = max(3, min(MOST_PROMPT_ROWS, screen_height * 2 // 5))
 
     def restore(self, draft: str, waiting: Sequence[str]) -> None:
         """Put back what was left at the end, unless there is something newer already; what waits is held."""

@@ -136,6 +136,8 @@ class Sidebar(Vertical):
         super().__init__(id=id)
         self.chat: Chat | None = None
         """Whose conversations these are; set by the screen when the store is open."""
+        self.rows = ConversationList(id="conversations", compact=True)
+        self.filter = Input(placeholder="Find a title", id="find", select_on_focus=False)
         self._shown: list[Conversation] = []
         self._deleted: list[Sidebar.Deleted] = []
         self._is_whole = True
@@ -147,8 +149,8 @@ class Sidebar(Vertical):
 
     def compose(self) -> ComposeResult:
         """Filter above, list below."""
-        yield Input(placeholder="Find a title", id="find", select_on_focus=False)
-        yield ConversationList(id="conversations", compact=True)
+        yield self.filter
+        yield self.rows
         yield Action("+ New chat", "new_chat")
 
     @property
@@ -159,7 +161,7 @@ class Sidebar(Vertical):
     @property
     def highlighted(self) -> Conversation | None:
         """The conversation under the cursor."""
-        option = self.query_one(ConversationList).highlighted_option
+        option = self.rows.highlighted_option
         wanted = option.id if option else None
         return next((c for c in self._shown if str(c.id) == wanted), None)
 
@@ -188,7 +190,7 @@ class Sidebar(Vertical):
 
     def focus_list(self) -> None:
         """Put the cursor into the list, on the conversation that is open."""
-        rows = self.query_one(ConversationList)
+        rows = self.rows
         rows.highlighted = self._row_of(self.current_id)
         rows.focus()
 
@@ -204,14 +206,14 @@ class Sidebar(Vertical):
     @work(exclusive=True, group="sidebar")
     async def _read(self, offset: int, limit: int) -> None:
         """Read a page, and show it below those before it."""
-        if self.chat is None or not self.is_attached:
+        if self.chat is None or not self.rows.is_attached:
             return
         try:
-            found = await self.chat.conversations(self.query_one(Input).value.strip(), limit, offset)
+            found = await self.chat.conversations(self.filter.value.strip(), limit, offset)
         except StoreError as error:
             self.post_message(self.Failed(error))
             return
-        if not self.is_attached:  # closed meanwhile
+        if not self.rows.is_attached:  # closed meanwhile
             return
         self._is_whole = len(found) < limit
         known = {c.id for c in self._shown[:offset]}
@@ -283,12 +285,12 @@ class Sidebar(Vertical):
 
     def action_find_conversation(self) -> None:
         """Go to the filter."""
-        self.query_one(Input).focus()
+        self.filter.focus()
 
     def _show(self, conversations: list[Conversation]) -> None:
         """Put them in the list, with the cursor and the scroll position where they were."""
         self._shown = conversations
-        rows = self.query_one(ConversationList)
+        rows = self.rows
         option, row, top = rows.highlighted_option, rows.highlighted, rows.scroll_y
         wanted = option.id if option and rows.has_focus else str(self.current_id)
         with self.app.batch_update():
@@ -301,7 +303,7 @@ class Sidebar(Vertical):
     def _options(self) -> Iterator[Option]:
         group, now, width = "", time.time(), max(10, self.size.width - 4)
         if not self._shown:
-            yield Option(" Nothing here yet" if not self.query_one(Input).value else " No such title", disabled=True)
+            yield Option(" Nothing here yet" if not self.filter.value else " No such title", disabled=True)
         for conversation in self._shown:
             if (day := day_group(conversation.updated_at, now)) != group:
                 if group:
@@ -315,7 +317,7 @@ class Sidebar(Vertical):
 
     def _row_of(self, wanted: int | str | None) -> int | None:
         """Where a conversation stands in the list; None when it is not there."""
-        ids = [option.id for option in self.query_one(ConversationList).options]
+        ids = [option.id for option in self.rows.options]
         return ids.index(str(wanted)) if str(wanted) in ids else None
 
     def watch_current_id(self) -> None:
@@ -341,7 +343,7 @@ class Sidebar(Vertical):
     def _to_list(self, event: Input.Submitted) -> None:
         """Enter in the filter goes to what was found."""
         event.stop()
-        rows = self.query_one(ConversationList)
+        rows = self.rows
         rows.focus()
         rows.action_first()
 

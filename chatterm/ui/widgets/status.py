@@ -162,7 +162,7 @@ def _parts(facts: Facts) -> tuple[dict[str, Content], dict[str, Content]]:
         right["bar"] = Content.assemble(("━" * filled, colour), ("━" * (BAR_CELLS - filled), "$foreground 15%"))
         right["context"] = Content(f"{n_used:,}/{facts.n_ctx:,}")
     if facts.tokens_per_second:
-        right["rate"] = Content(f"{facts.tokens_per_second:.1f} tok/s")
+        right["rate"] = Content(f"{facts.tokens_per_second:,.{1 if facts.tokens_per_second < 100 else 0}f} tok/s")
     if facts.first_token_seconds:
         right["first"] = Content(f"first {facts.first_token_seconds:.2f} s")
     return left, right
