@@ -126,8 +126,13 @@ def _remove_unfinished(yes: bool) -> int:
 
 def _confirm(question: str, yes: bool) -> None:
     """Ask on the terminal; a no ends the command."""
-    if not yes and not typer.confirm(question, err=True):
-        say("Nothing was removed.")
+    try:
+        sure = yes or typer.confirm(question, err=True)
+    except typer.Abort:  # nobody is there to answer
+        say("")
+        sure = False
+    if not sure:
+        say("Nothing was removed. --yes removes without asking.")
         raise typer.Exit(1)
 
 
