@@ -17,7 +17,7 @@ from textual.pilot import Pilot
 from chatterm import paths
 from chatterm.conversation import ReplyRecord, Role, TurnState
 from chatterm.engine.scripted import Line, ScriptedEngine
-from chatterm.errors import LibraryMissing, WorkerDied
+from chatterm.errors import LibraryMissing, PromptTooLong, WorkerDied
 from chatterm.settings import ModelsSettings, Settings
 from chatterm.store import Store
 from chatterm.ui.app import ChatApp
@@ -359,6 +359,17 @@ async def test_a_dead_worker_is_a_notice_and_starts_again_with_a_key(tmp_path: P
         await wait_for(pilot, lambda: screen.status.told.activity == "ready" and screen.state.is_idle)
         assert not screen.models.has_class("-shown")
         await ask(pilot, screen, "Again")
+
+
+async def test_after_a_failure_that_leaves_the_model_the_status_says_so() -> None:
+    too_long = PromptTooLong("The message takes 43,900 tokens.", "Shorten it.")
+    app = make_app(Line("", error=too_long), "Yes.")
+    async with opened(app) as (pilot, screen):
+        await ask(pilot, screen, "long")
+        await wait_for(pilot, lambda: screen.status.told.activity == "failed")
+        assert "43,900 tokens" in notices(app)
+        await ask(pilot, screen, "short")
+        assert screen.status.told.activity == "ready"
 
 
 async def test_start_again_can_be_clicked(tmp_path: Path) -> None:

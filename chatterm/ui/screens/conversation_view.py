@@ -10,14 +10,16 @@ from textual import on, work
 from textual.message import Message
 
 from chatterm.chat import Chat, ChatEvent, TurnAdded
-from chatterm.conversation import Role, TurnState
+from chatterm.conversation import ReplyRecord, Role, TurnState
 from chatterm.errors import ChattermError, StoreError
 from chatterm.events import Trimmed
 from chatterm.ui.screens import hints
-from chatterm.ui.screens.live import LiveReply
+from chatterm.ui.screens.live import LiveReply, measures_of_record
 from chatterm.ui.screens.state import State
 from chatterm.ui.widgets.status import Status
 from chatterm.ui.widgets.transcript import Transcript
+
+ENDS = {TurnState.STOPPED: "stopped", TurnState.FAILED: "failed"}
 
 
 class ConversationView(Transcript):
@@ -73,8 +75,7 @@ class ConversationView(Transcript):
             self.live.show()
         self.unseen = self.chat.unseen
         if not self._state.replying:
-            record = turns[-1].record if turns else None
-            self._status.tell(n_used=record.n_prompt + record.n_generated if record else 0)
+            self._status.tell(**measures_of_record((turns[-1].record if turns else None) or ReplyRecord()))
         self._state.answers = (0, 0)
         self.count_answers()
 
@@ -111,8 +112,8 @@ class ConversationView(Transcript):
         last = self.chat.turns[-1] if self.chat.turns else None
         if last is not None and live.turn is not None and last.id == live.turn.id:
             live.settle(last)
-        if last is not None and last.state is TurnState.STOPPED:
-            self._status.tell(activity="stopped")
+        if live.turn is None or live.turn.state is not TurnState.FINISHED:  # else the engine told how it ended
+            self._status.tell(activity=ENDS.get(live.turn.state if live.turn else TurnState.WRITING, "ready"))
         if self._state.closing:
             return
         self._follow_ids()

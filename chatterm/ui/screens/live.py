@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from chatterm.chat import Chat, ChatEvent, TurnAdded, TurnSettled
-from chatterm.conversation import Role, Turn
+from chatterm.conversation import ReplyRecord, Role, Turn
 from chatterm.events import Event, Finished, Prefilling, Prompted, Token, Trimmed
 from chatterm.ui.widgets.status import Speed, Status, activity_of
 from chatterm.ui.widgets.transcript import OpenTurn, Transcript
@@ -81,6 +81,15 @@ class LiveReply:
             "tokens_per_second": self._speed.tokens_per_second,
             "first_token_seconds": self._speed.first_token_seconds,
         }
+
+
+def measures_of_record(record: ReplyRecord) -> dict[str, Any]:
+    """What the status row says of a reply that was saved."""
+    return {
+        "n_used": record.n_prompt + record.n_generated,
+        "tokens_per_second": record.tokens_per_second,
+        "first_token_seconds": record.first_token_seconds,
+    }
 
 
 def measures_of(event: Event) -> dict[str, Any]:
