@@ -46,7 +46,14 @@ def ask(
         list[str] | None,
         typer.Option("--template-variable", help="For the chat template: NAME=VALUE, such as enable_thinking=false."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for each event.")] = False,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON object a line for each event: "
+            "loading, loaded, trimmed, prompted, prefilling, token, tuned, finished.",
+        ),
+    ] = False,
     changes: dict[str, dict[str, Any]],
 ) -> None:
     """Answer one question on stdout and end.

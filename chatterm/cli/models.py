@@ -42,7 +42,8 @@ def list_models(json: Annotated[bool, typer.Option("--json", help="Print one JSO
         say("Fetch one with `chatterm models pull OWNER/NAME`.")
     if unfinished:
         n_bytes = sum(size for *_, size in unfinished)
-        say(f"{len(unfinished)} unfinished downloads hold {amount(n_bytes)}: pull them again to go on, ")
+        hold = "1 unfinished download holds" if len(unfinished) == 1 else f"{len(unfinished)} unfinished downloads hold"
+        say(f"{hold} {amount(n_bytes)}: pull again to go on,")
         say("or free the space with `chatterm models rm --unfinished`.")
 
 

@@ -173,8 +173,10 @@ class Hub:
                 return NoNetwork(f"{self.endpoint} did not answer in time.", _TRY_AGAIN)
             case httpx2.ReadError() | httpx2.RemoteProtocolError() | httpx2.WriteError():
                 return NoNetwork(f"The connection to {self.endpoint} broke.", _TRY_AGAIN)
-            case httpx2.HTTPError() | httpx2.InvalidURL() | hf.OfflineModeIsEnabled():
-                reason = line(str(error)).rstrip(".") or type(error).__name__
+            case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
+                return HubError(f"“{line(self.endpoint)}” is no address of a Hub.", "Mend HF_ENDPOINT, or unset it.")
+            case httpx2.HTTPError() | hf.OfflineModeIsEnabled():
+                reason = line(re.sub(r"^\[Errno -?\d+\] ", "", str(error))).rstrip(".") or type(error).__name__
                 return NoNetwork(f"{self.endpoint} cannot be reached: {reason}.", _TRY_AGAIN)
         return error
 

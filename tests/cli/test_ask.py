@@ -8,11 +8,14 @@ import pty
 import signal
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
 from support.command import environment, events, run
 from support.tiny_models import write_chain, write_model
+
+from chatterm.events import FinishReason, LoadEvent, LoadStage, ModelInfo, ReplyEvent
 
 UNICODE = "Grüße, naïve café. 日本語 مرحبا שלום 👩‍👩‍👧‍👦 🇩🇪 ẞ @#"
 
@@ -182,3 +185,15 @@ def test_greedy_tokens_equal_a_plain_llama_loop(arch: str, tmp_path: Path) -> No
         [sys.executable, loop, model, "the cat sat on", "32"], capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout.splitlines()[-1]) == {"prompt": prompt, "ids": ids}
+
+
+def test_every_field_of_the_json_events_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs/json.md").read_text(encoding="utf-8")
+    for event in typing.get_args(LoadEvent | ReplyEvent):
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{event.__struct_config__.tag}` |"))
+        for field in event.__struct_fields__:
+            assert f"`{field}`" in row, (event, field)
+    for choice in (*LoadStage, *FinishReason):
+        assert f"`{choice}`" in text
+    for field in ModelInfo.__struct_fields__:
+        assert f"`{field}`" in text.split("The fields of `model`")[1]

@@ -697,3 +697,13 @@ def wait_until(condition) -> None:
             return
         deadline.wait(0.01)
     raise AssertionError("it did not happen in time")
+
+
+@pytest.mark.parametrize("address", ["ftp://hub", "nonsense"])
+def test_an_address_that_is_none_is_named_at_once(
+    patience: Patience, waits: list[float], monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    with pytest.raises(HubError, match=f"“{address}” is no address of a Hub. Mend HF_ENDPOINT"):
+        pulled(patience)
+    assert not waits
