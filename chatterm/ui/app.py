@@ -187,6 +187,10 @@ class ChatApp(App[None]):
             path = await asyncio.to_thread(self.library.first, named, picked, default)
         except ModelNotFound as error:
             self.chat_screen.show_error(error)
+        if picked is not None and not named and path != picked:
+            self.notify(
+                f"{picked} is not there any more.", title="Another model than last", severity="warning", markup=False
+            )
         if path is not None:
             self.chat_screen.models.load(path, is_pick=bool(self._model))
         else:

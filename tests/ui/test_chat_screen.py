@@ -18,7 +18,7 @@ from chatterm import paths
 from chatterm.conversation import ReplyRecord, Role, TurnState
 from chatterm.engine.scripted import Line, ScriptedEngine
 from chatterm.errors import LibraryMissing, PromptTooLong, WorkerDied
-from chatterm.settings import ModelsSettings, Settings
+from chatterm.settings import ChatSettings, ModelsSettings, Settings
 from chatterm.store import Store
 from chatterm.ui.app import ChatApp
 from chatterm.ui.screens.chat import ChatScreen
@@ -313,6 +313,27 @@ async def test_the_model_that_answered_last_is_loaded_at_the_next_start(tmp_path
         await wait_for(pilot, lambda: screen.status.told.model == file.stem and screen.state.is_idle)
 
 
+async def test_the_model_in_the_settings_is_for_when_none_was_picked_or_the_pick_is_gone(tmp_path: Path) -> None:
+    default, picked = model_file(tmp_path / "models", "default.gguf"), model_file(tmp_path / "models", "picked.gguf")
+    settings = Settings(chat=ChatSettings(model=str(default)))
+    app = make_app(with_model=False, settings=settings)
+    async with opened(app) as (pilot, screen):
+        await wait_for(pilot, lambda: screen.status.told.model == "default" and screen.state.is_idle)
+        screen.models.load(picked, is_pick=True)
+        await wait_for(pilot, lambda: screen.status.told.model == "picked" and screen.state.is_idle)
+        screen.models.load(default)  # as a conversation does that has its own model
+        await wait_for(pilot, lambda: screen.status.told.model == "default" and screen.state.is_idle)
+        await pilot.press("ctrl+q")
+    async with opened(make_app(with_model=False, settings=settings)) as (pilot, screen):
+        await wait_for(pilot, lambda: screen.status.told.model == "picked" and screen.state.is_idle)
+        await pilot.press("ctrl+q")
+    picked.unlink()
+    app = make_app(with_model=False, settings=settings)
+    async with opened(app) as (pilot, screen):
+        await wait_for(pilot, lambda: screen.status.told.model == "default" and screen.state.is_idle)
+        assert "picked.gguf is not there any more" in notices(app)
+
+
 async def test_what_is_sent_while_the_model_loads_is_answered_when_it_is_in(tmp_path: Path) -> None:
     engine = ScriptedEngine("Here.", tokens_per_second=2.0)
     app = make_app(engine=engine, with_model=False, model=str(model_file(tmp_path)))
@@ -355,6 +376,11 @@ async def test_a_dead_worker_is_a_notice_and_starts_again_with_a_key(tmp_path: P
         await wait_for(pilot, lambda: screen.models.has_class("-shown"))
         assert screen.state.turns[-1].state is TurnState.FAILED
         assert said(screen)[-1] == "One two"
+        await wait_for(pilot, lambda: "again first: F5" in str(screen.prompt.placeholder))
+        await pilot.press(*"Hello", "enter")
+        await wait_for(pilot, lambda: "F5 starts the model again" in notices(app))
+        assert screen.prompt.text == "Hello"
+        assert app.screen is screen
         await pilot.press("f5")
         await wait_for(pilot, lambda: screen.status.told.activity == "ready" and screen.state.is_idle)
         assert not screen.models.has_class("-shown")

@@ -140,8 +140,9 @@ class ChatScreen(Screen[None]):
         elif self.state.busy or not self.state.is_open:
             self.composer.enqueue()
         elif self.chat.model is None:
-            self.notify("What you typed stays in the prompt.", title="Choose a model first", severity="warning")
-            self.post_message(RunCommand("choose_model"))
+            self.notify(**hints.no_model_notice(self.state, self.keymap))
+            if not self.state.can_reload:
+                self.post_message(RunCommand("choose_model"))
         else:
             self.prompt.take()
             self.transcript.answer(self.chat.reply(text))

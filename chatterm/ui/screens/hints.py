@@ -51,9 +51,19 @@ def placeholder(state: State, keymap: Mapping[str, str]) -> str:
     """What can be done in the empty prompt."""
     if state.busy:
         return f"Type on; {key_of('send', keymap)} puts it in the queue"
+    if state.can_reload and not state.has_model:
+        return f"Start the model again first: {key_of('reload_model', keymap)}"
     if state.is_open and not state.has_model:
         return f"Choose a model first: {key_of('choose_model', keymap)}"
     return "Ask something"
+
+
+def no_model_notice(state: State, keymap: Mapping[str, str]) -> dict[str, Any]:
+    """A message cannot be sent, since nothing answers."""
+    if state.can_reload:
+        how = f"{key_of('reload_model', keymap)} starts the model again, {key_of('choose_model', keymap)} chooses another."
+        return {"message": f"What you typed stays in the prompt. {how}", "title": "No model", "severity": "warning"}
+    return {"message": "What you typed stays in the prompt.", "title": "Choose a model first", "severity": "warning"}
 
 
 def trimmed_notice(n: int) -> dict[str, Any]:
