@@ -701,7 +701,7 @@ def wait_until(condition) -> None:
 
 @pytest.mark.parametrize("address", ["ftp://hub", "nonsense"])
 def test_an_address_that_is_none_is_named_at_once(
-    patience: Patience, waits: list[float], monkeypatch: pytest.MonkeyPatch, address: str
+    hub: FakeHub, patience: Patience, waits: list[float], monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", address)
     with pytest.raises(HubError, match=f"“{address}” is no address of a Hub. Mend HF_ENDPOINT"):
