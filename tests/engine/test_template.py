@@ -178,7 +178,7 @@ def test_a_template_that_refuses_everything_is_replaced_by_chatml() -> None:
     assert untrusted(rendered) == "<"
 
 
-@pytest.mark.parametrize("source", ["{% for %}", "{{ messages[0", "{{ nothing.at.all }}", "{% include 'x' %}"])
+@pytest.mark.parametrize("source", ["{% for %}", "{{ messages[0", "{{ nothing.at.all }}", "{% include 'x' %}", "Hi there!"])
 def test_a_broken_template_is_replaced_by_chatml(source: str) -> None:
     template = ChatTemplate(source, CHATML_WORDS)
     assert template.name == "ChatML, since the model's template does not work"
@@ -320,4 +320,4 @@ def test_a_template_does_not_reach_out_of_its_sandbox(body: str) -> None:
     ],
 )
 def test_the_dialect_is_that_of_transformers(source: str, check: Callable[[str], bool]) -> None:
-    assert check(render(source, user("x")).text)
+    assert check(render(source + "|{{ messages[0].content }}", user("x")).text.removesuffix("|x"))

@@ -175,7 +175,8 @@ class ChatTemplate:
         """
         hello, secret = [PromptTurn(Role.USER, "hello")], "b7d1e0"
         self._program = program = Program(source, until - monotonic())
-        self._run(program, hello, {}, False, until)
+        if hello[0].text not in self._run(program, hello, {}, False, until):
+            raise Refused("it leaves out the question")
         with suppress(Refused, Overdue):  # one that refuses says so each time, in its own words
             with_system = self._run(program, [PromptTurn(Role.SYSTEM, secret), *hello], {}, False, until)
             self._takes_system = secret in with_system
