@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from textual.pilot import Pilot
 
 HERE = Path(__file__).resolve().parent
 SIZE = (120, 36)
+SECONDS_TO_WAIT = 30
 
 EARLIER = (
     ("Plan a weekend in Lisbon", "Saturday: Alfama and the castle."),
@@ -72,15 +79,23 @@ async def draw(folder: Path) -> None:
 
     app = ChatApp(open_store, lambda: engine, lambda: Library(chosen), chosen, terminal=Asked(is_dark=True))
     async with app.run_test(size=SIZE) as pilot:
-        await app.workers.wait_for_complete()
+        await picture(pilot, "ready")
         await pilot.press(*QUESTION, "enter")
-        await app.workers.wait_for_complete()
-        await pilot.pause()
-        (folder / "chat.svg").write_text(app.export_screenshot(title="chatterm"), encoding="utf-8")
+        (folder / "chat.svg").write_text(await picture(pilot, "tok/s"), encoding="utf-8")
         await pilot.press("f2")
-        await pilot.pause()
-        (folder / "settings.svg").write_text(app.export_screenshot(title="chatterm"), encoding="utf-8")
+        (folder / "settings.svg").write_text(await picture(pilot, "likeliest"), encoding="utf-8")
         await pilot.press("escape")
+
+
+async def picture(pilot: Pilot[None], word: str) -> str:
+    """The screen as SVG, as soon as a word stands on it."""
+    deadline = time.monotonic() + SECONDS_TO_WAIT
+    while word not in (drawn := pilot.app.export_screenshot(title="chatterm")):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{word!r} does not appear on the screen")
+        await pilot.pause(0.05)
+    without_fonts = re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)  # they would be fetched from elsewhere
+    return without_fonts.replace("Fira Code", "Menlo, DejaVu Sans Mono")
 
 
 def main() -> None:
