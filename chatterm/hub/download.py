@@ -8,29 +8,24 @@ What to fetch is asked by `client` and chosen by `repository`.
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
 import re
-import shutil
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
 
-from chatterm.errors import DiskFull, DownloadStopped, HashMismatch, HubBusy, HubError, NoNetwork
+from chatterm.errors import DownloadStopped, HubBusy, HubError, NoNetwork
 from chatterm.hub import cache
 from chatterm.hub.client import Hub, is_offline
+from chatterm.hub.partial import Job, Partial, check_space, disk_error, is_whole, n_missing_of
 from chatterm.hub.progress import Downloaded, Downloading, Planned, Pulled, PullEvent, Verifying, Waiting
 from chatterm.hub.repository import RemoteFile, choose, parse
-from chatterm.text import amount, line
 
 T = TypeVar("T")
 
@@ -41,7 +36,6 @@ _MAX_UNREACHED = 3
 """How often a question is asked that nobody answers: who has no network wants to hear of it soon."""
 _EVENT_SECONDS = 0.1
 _RATE_SECONDS = 5.0
-_READ_BYTES = 1 << 20
 
 
 class Patience:
@@ -111,20 +105,7 @@ def pull(
         try:
             yield from running.run()
         except OSError as error:
-            raise _disk_error(error) from error
-
-
-class _Job(NamedTuple):
-    """One file to fetch."""
-
-    slot: cache.Slot
-    url: str
-    etag: str
-    size_bytes: int
-    hash: str
-    """What its bytes must hash to; empty where the Hub does not tell, as some mirrors do not."""
-    is_git: bool
-    """Whether that is Git's hash and not SHA-256."""
+            raise disk_error(error) from error
 
 
 class _Changed(Exception):
@@ -165,19 +146,19 @@ class _Pull:
     def _run(self) -> Iterator[PullEvent]:
         repository = yield from self._patiently(lambda: self.hub.repository(self.repo, self.revision))
         self.headers = yield from self._patiently(self.hub.headers)
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         for file in choose(repository, self.wanted):
             jobs.append((yield from self._job(repository.commit, file)))  # noqa: PERF401 comprehensions cannot yield
         self.n_finished, self.n_total = 0, sum(job.size_bytes for job in jobs)
-        n_missing = sum(_n_missing(job) for job in jobs)
-        _check_space(n_missing)
+        n_missing = sum(n_missing_of(job) for job in jobs)
+        check_space(n_missing)
         yield Planned(self.repo, repository.commit, tuple(job.slot.file for job in jobs), self.n_total, n_missing)
         for job in jobs:
             yield from self._fetch(job)
         cache.point(self.repo, self.revision, repository.commit)
         yield Pulled(jobs[0].slot.pointer, self.n_fetched)
 
-    def _job(self, commit: str, file: RemoteFile) -> Generator[PullEvent, None, _Job]:
+    def _job(self, commit: str, file: RemoteFile) -> Generator[PullEvent, None, Job]:
         """What there is to know about a file before its bytes are asked for."""
         facts = yield from self._patiently(lambda: self.hub.facts(self.repo, commit, file.path), file.path)
         etag = facts.etag or file.sha256
@@ -187,17 +168,17 @@ class _Pull:
         is_hash = re.fullmatch(r"[0-9a-f]{64}", etag)
         slot = cache.Slot(self.repo, commit, file.path, etag)
         sha256 = file.sha256 or (etag if is_hash else "")
-        return _Job(slot, facts.url, etag, size_bytes, sha256 or file.git_hash, is_git=not sha256)
+        return Job(slot, facts.url, etag, size_bytes, sha256 or file.git_hash, is_git=not sha256)
 
-    def _fetch(self, job: _Job) -> Iterator[PullEvent]:
+    def _fetch(self, job: Job) -> Iterator[PullEvent]:
         """Have one file in its place, whoever brings it there."""
         slot, n_before = job.slot, self.n_fetched
         with ExitStack() as stack:
-            if not _is_whole(slot.pointer, job):
+            if not is_whole(slot.pointer, job):
                 slot.make_folders()
                 yield from self._lock(slot, stack)
-            if not _is_whole(slot.pointer, job):  # nor did another program bring it while we waited
-                if not _is_whole(slot.blob, job):
+            if not is_whole(slot.pointer, job):  # nor did another program bring it while we waited
+                if not is_whole(slot.blob, job):
                     yield from self._fill(job)
                 slot.link()
         self.n_finished += job.size_bytes
@@ -217,9 +198,9 @@ class _Pull:
             else:
                 return
 
-    def _fill(self, job: _Job) -> Iterator[PullEvent]:
+    def _fill(self, job: Job) -> Iterator[PullEvent]:
         """Fetch what is missing of a file, check all of it, and give it its name."""
-        with _Partial(job) as bytes_here:
+        with Partial(job) as bytes_here:
             for n_read in bytes_here.reread():
                 self._check_stop()
                 if self.meter.is_due():
@@ -236,7 +217,7 @@ class _Pull:
             yield self._progress(job, bytes_here)
             bytes_here.finish()
 
-    def _stream(self, job: _Job, bytes_here: _Partial) -> Iterator[PullEvent]:
+    def _stream(self, job: Job, bytes_here: Partial) -> Iterator[PullEvent]:
         """Bytes of one connection; returns when the file is complete, raises when it is not."""
         with self.hub.translated(self.repo, job.slot.commit, job.slot.file), self._body(job, bytes_here.n_done) as body:
             if body.start != bytes_here.n_done:
@@ -253,7 +234,7 @@ class _Pull:
         raise NoNetwork("The connection ended before all had come.", "Run it again; it goes on where it stopped.")
 
     @contextmanager
-    def _body(self, job: _Job, start: int) -> Iterator[_Body]:
+    def _body(self, job: Job, start: int) -> Iterator[_Body]:
         """The response with a file's bytes from `start` on, or from zero where the server cannot do that.
 
         Redirects are followed by hand, so that the token goes to the Hub's own address and nowhere else.
@@ -283,7 +264,7 @@ class _Pull:
             headers["Range"] = f"bytes={start}-"
         return headers
 
-    def _start_of(self, response: httpx2.Response, is_home: bool, job: _Job, start: int) -> int:
+    def _start_of(self, response: httpx2.Response, is_home: bool, job: Job, start: int) -> int:
         """Where in the file a response's bytes begin.
 
         Raises:
@@ -317,7 +298,7 @@ class _Pull:
         # Such as 403 for a signed address that has run out: the next try asks the Hub for a new one.
         raise NoNetwork(f"The server that stores the file answers HTTP {response.status_code}.", _AGAIN)
 
-    def _check_unchanged(self, job: _Job, response: httpx2.Response) -> None:
+    def _check_unchanged(self, job: Job, response: httpx2.Response) -> None:
         """Compare a response of the Hub with what it had said of the file.
 
         A mirror may name the same bytes differently when it sends them; so a name that is still
@@ -356,7 +337,7 @@ class _Pull:
         (self.patience.wait or self.cancel.wait)(seconds)
         self._check_stop()
 
-    def _progress(self, job: _Job, bytes_here: _Partial) -> Downloading:
+    def _progress(self, job: Job, bytes_here: Partial) -> Downloading:
         n_done = self.n_finished + bytes_here.n_done
         return Downloading(job.slot.file, n_done, self.n_total, self.meter.bytes_per_second())
 
@@ -376,75 +357,6 @@ class _Body(NamedTuple):
     response: httpx2.Response
     start: int
     """Where in the file its first byte belongs."""
-
-
-class _Partial:
-    """The bytes of a file that are here so far: on the disk and in the hash."""
-
-    def __init__(self, job: _Job) -> None:
-        self.job = job
-        self.n_done = 0
-        """Bytes that are in the hash, which is where the next one belongs."""
-        self._digest = self._new_digest()
-
-    def __enter__(self) -> _Partial:
-        descriptor = os.open(self.job.slot.partial, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        self._file = os.fdopen(descriptor, "r+b", buffering=0)  # a killed process leaves all that it counted
-        self.n_there = os.fstat(descriptor).st_size
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def reread(self) -> Iterator[int]:
-        """Hash what an earlier run left; gives how many bytes are through."""
-        if self.n_there > self.job.size_bytes:
-            self.restart()
-        while chunk := self._file.read(_READ_BYTES):
-            self._digest.update(chunk)
-            self.n_done += len(chunk)
-            yield self.n_done
-
-    def write(self, chunk: bytes) -> int:
-        """Add bytes that arrived, none beyond the end of the file; gives how many that were."""
-        rest = memoryview(chunk)[: self.job.size_bytes - self.n_done]
-        n_new = len(rest)
-        while rest:
-            n_written = self._file.write(rest) or 0  # a disk that fills up takes a part of it first
-            self._digest.update(rest[:n_written])
-            self.n_done += n_written
-            rest = rest[n_written:]
-        return n_new
-
-    def restart(self) -> None:
-        """Forget all bytes."""
-        self._file.seek(0)
-        self._file.truncate()
-        self._digest, self.n_done, self.n_there = self._new_digest(), 0, 0
-
-    def finish(self) -> None:
-        """Give the file its name, when it is what was announced.
-
-        Raises:
-            HashMismatch: it is not, and was set aside.
-        """
-        slot = self.job.slot
-        os.fsync(self._file.fileno())
-        if self.job.hash and self._digest.hexdigest() != self.job.hash:
-            slot.partial.replace(slot.damaged)
-            raise HashMismatch(
-                f"What arrived is not {line(slot.file)} as the Hub announced it: its hash differs.",
-                f"It is not used and lies at {slot.damaged}. Run it again to fetch it anew; if that happens "
-                "twice, something on the way (a proxy, the memory, the disk) alters data.",
-            )
-        slot.partial.replace(slot.blob)
-        slot.damaged.unlink(missing_ok=True)
-
-    def _new_digest(self) -> hashlib._Hash:
-        """The hash by which the Hub names the file: SHA-256 for large ones, Git's for small ones."""
-        if self.job.is_git:
-            return hashlib.sha1(b"blob %d\0" % self.job.size_bytes, usedforsecurity=False)
-        return hashlib.sha256()
 
 
 class _Meter:
@@ -477,54 +389,6 @@ class _Meter:
             return False
         self._told = now
         return True
-
-
-def _n_missing(job: _Job) -> int:
-    """Bytes of a file that are not on this disk."""
-    slot = job.slot
-    if _is_whole(slot.pointer, job) or _is_whole(slot.blob, job):
-        return 0
-    try:
-        return max(0, job.size_bytes - slot.partial.stat().st_size)
-    except OSError:
-        return job.size_bytes
-
-
-def _is_whole(path: Path, job: _Job) -> bool:
-    """Whether a file of the right size is there; nothing gets its name before its hash was right."""
-    try:
-        return path.stat().st_size == job.size_bytes
-    except OSError:
-        return False
-
-
-def _check_space(n_missing: int) -> None:
-    """Refuse what does not fit before any of it is fetched.
-
-    Raises:
-        DiskFull: it does not.
-    """
-    place = next(path for path in (cache.folder(), *cache.folder().absolute().parents) if path.exists())
-    n_free = shutil.disk_usage(place).free
-    if n_missing > n_free:
-        raise DiskFull(
-            f"Needs {amount(n_missing)}, {amount(n_free)} are free in {place}.",
-            "Free some space (`chatterm models rm`), name a smaller file, or set HF_HOME to another disk.",
-        )
-
-
-def _disk_error(error: OSError) -> HubError:
-    """Our error for one of the disk's."""
-    place = cache.folder()
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return DiskFull(
-            f"The disk with {place} is full. What arrived is kept.",
-            "Free some space (`chatterm models rm`) and run it again; it goes on where it stopped.",
-        )
-    return HubError(
-        f"The cache in {place} cannot be used: {line(str(error))}.",
-        "Make it writable, or set HF_HOME to a folder that is.",
-    )
 
 
 def _origin(url: str) -> tuple[str, str, int]:
