@@ -177,9 +177,7 @@ class LoadOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ChatSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a conversation starts with."""
 
-    model: Annotated[
-        str, _about("Model", "The GGUF file that answers; the one that was chosen last is loaded at the next start.")
-    ] = ""
+    model: Annotated[str, _about("Model", "The GGUF file that answers, until another one is chosen.")] = ""
     system_prompt: Annotated[str, _about("System prompt", "What the model is told before the conversation begins.")] = (
         ""
     )
