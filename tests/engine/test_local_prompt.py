@@ -154,6 +154,17 @@ async def test_a_question_that_never_fits_is_refused(engine: LocalEngine, ramble
     assert (await ask(engine, "short", SHORT)).ids
 
 
+async def test_megabytes_are_refused_at_once(engine: LocalEngine, rambler: Path) -> None:
+    """What cannot fit is not tokenized, and what is only long still gets its exact figure."""
+    await load(engine, rambler)
+    with pytest.raises(PromptTooLong, match="take more than"):
+        await ask(engine, user("the cat " * 100_000))
+    with pytest.raises(PromptTooLong, match="take more than"):
+        await ask(engine, Prompt(raw="the cat " * 100_000))
+    with pytest.raises(PromptTooLong, match=r"take \d"):
+        await ask(engine, user("the cat " * 600))
+
+
 async def test_when_the_window_fills_during_the_reply_more_turns_leave(engine: LocalEngine, rambler: Path) -> None:
     await load(engine, rambler, n_ctx=512)
     reply = await ask(engine, conversation(8), Sampling(temperature=0, max_tokens=400))

@@ -21,6 +21,8 @@ from chatterm.errors import EngineError, PromptTooLong
 _ROOM = 256
 """Tokens that are kept free for an answer of unknown length."""
 _LEAST_ROOM = 32
+_USUAL_PIECE = 16
+"""Bytes of a long token; a vocabulary's longest one is looked up only for texts that may be too long by this."""
 _TURN_OVERHEAD = 8
 """Tokens that a template puts around a turn, about."""
 
@@ -71,6 +73,7 @@ class Composer:
         Raises:
             PromptTooLong: not even the last question fits beside the system prompt.
         """
+        self._refuse_the_hopeless(prompt)
         composed = self.whole(prompt)
         room = n_reply + max(1, min(max_tokens or _ROOM, self._n_ctx // 4))
         least = n_reply + min(_LEAST_ROOM, room, self._n_ctx // 8)
@@ -80,6 +83,15 @@ class Composer:
         if len(composed.tokens) > self._n_ctx - least:
             raise _too_long(len(composed.tokens), self._n_ctx)
         return composed
+
+    def _refuse_the_hopeless(self, prompt: Prompt) -> None:
+        """Raise at once for what cannot fit however it is tokenized, which would take seconds for some megabytes."""
+        fixed, exchanges = _exchanges(prompt.turns)
+        texts = [turn.text for turn in (*fixed, *(exchanges[-1] if exchanges else ()))]
+        n_bytes = sum(len(text.encode("utf-8", "replace")) for text in (*texts, prompt.raw or ""))
+        if n_bytes > _USUAL_PIECE * self._n_ctx and n_bytes > self._vocabulary.longest_piece * self._n_ctx:
+            n_tokens = n_bytes // self._vocabulary.longest_piece
+            raise _too_long(n_tokens, self._n_ctx, "more than ")
 
     def _raw(self, text: str) -> Composed:
         """Text as it is; control tokens in it are meant."""
@@ -162,8 +174,8 @@ def _first_kept(fixed: int, sizes: Sequence[Sequence[int]], limit: int, target: 
     return start
 
 
-def _too_long(n_tokens: int, n_ctx: int) -> PromptTooLong:
+def _too_long(n_tokens: int, n_ctx: int, about: str = "") -> PromptTooLong:
     return PromptTooLong(
-        f"The system prompt and the last message take {n_tokens:,} tokens, the context window has {n_ctx:,}.",
+        f"The system prompt and the last message take {about}{n_tokens:,} tokens, the context window has {n_ctx:,}.",
         "Shorten the message, or load the model with a larger context window.",
     )
