@@ -23,7 +23,7 @@ _LOG_LIMIT_BYTES = 1_000_000
 _LOG_TAIL_BYTES = 8_000
 _END_SECONDS = 1.0
 """How long a worker may take to end once its standard input is closed."""
-_AGAIN = "Start it again; the conversation is kept."
+_AGAIN = "Start the model again; nothing that was said is lost."
 
 
 class WorkerProcess:

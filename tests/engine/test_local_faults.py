@@ -70,7 +70,8 @@ async def test_killed_while_it_is_busy(
 
 
 @pytest.mark.parametrize(
-    ("number", "words"), [(signal.SIGSEGV, "crashed"), (signal.SIGBUS, "changed or cut"), (signal.SIGTERM, "Somebody ended")]
+    ("number", "words"),
+    [(signal.SIGSEGV, "crashed"), (signal.SIGBUS, "changed or cut"), (signal.SIGTERM, "Somebody ended")],
 )
 async def test_a_crash_is_named(own_engine: LocalEngine, rambler: Path, number: int, words: str) -> None:
     await load(own_engine, rambler)

@@ -178,7 +178,9 @@ def test_a_template_that_refuses_everything_is_replaced_by_chatml() -> None:
     assert untrusted(rendered) == "<"
 
 
-@pytest.mark.parametrize("source", ["{% for %}", "{{ messages[0", "{{ nothing.at.all }}", "{% include 'x' %}", "Hi there!"])
+@pytest.mark.parametrize(
+    "source", ["{% for %}", "{{ messages[0", "{{ nothing.at.all }}", "{% include 'x' %}", "Hi there!"]
+)
 def test_a_broken_template_is_replaced_by_chatml(source: str) -> None:
     template = ChatTemplate(source, CHATML_WORDS)
     assert template.name == "ChatML, since the model's template does not work"
