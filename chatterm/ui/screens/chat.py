@@ -7,30 +7,26 @@ turn is saved, what the model gets to read and where models lie, it does not kno
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Mapping
 
 from textual import events, on, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
-from textual.command import Provider
 from textual.containers import Horizontal, Vertical
 from textual.dom import DOMNode
 from textual.message import Message
-from textual.screen import Screen
 
 from chatterm.chat import Chat
 from chatterm.conversation import TurnState
 from chatterm.errors import ChattermError, EngineError, StoreError
-from chatterm.ui.commands import CommandSearch, bindings, is_possible, possible_in_footer, where_is
+from chatterm.ui.commands import possible_in_footer, where_is
 from chatterm.ui.messages import RunCommand
 from chatterm.ui.screens import hints
+from chatterm.ui.screens.command_screen import CommandScreen
 from chatterm.ui.screens.conversation_view import ConversationView
 from chatterm.ui.screens.memory import Memory
 from chatterm.ui.screens.model_notice import ModelNotice
 from chatterm.ui.screens.opening import WIDE
 from chatterm.ui.screens.shelf import Shelf
-from chatterm.ui.screens.state import State
 from chatterm.ui.widgets.composer import Composer
 from chatterm.ui.widgets.footer import Footer
 from chatterm.ui.widgets.header import Header
@@ -39,12 +35,10 @@ from chatterm.ui.widgets.sidebar import Sidebar
 from chatterm.ui.widgets.status import Status
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(CommandScreen):
     """One conversation, and the way to all others."""
 
     CSS_PATH = "chat.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = bindings("chat")
-    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {CommandSearch}
     AUTO_FOCUS = "#prompt"
 
     class ModelWanted(Message):
@@ -58,11 +52,9 @@ class ChatScreen(Screen[None]):
     memory: Memory
     """Both are set by `begin`; nothing asks for them before `state.is_open`."""
 
-    def __init__(self, keymap: dict[str, str]) -> None:
-        super().__init__()
-        self.state = State()
+    def __init__(self, keymap: Mapping[str, str]) -> None:
+        super().__init__(keymap)
         self._engine_free = asyncio.Lock()
-        self.keymap = keymap
         self.header = Header()
         self.status = Status()
         self.sidebar = Shelf(keymap, id="sidebar")
@@ -88,9 +80,9 @@ class ChatScreen(Screen[None]):
         """Show what is possible while the store is not open yet."""
         self.refresh_state()
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        """As the command's row says."""
-        return True if is_possible(self.state, action) else None
+    def owner_of(self, action: str) -> DOMNode:
+        """What belongs to the prompt is done there."""
+        return self.prompt if where_is(action) == "prompt" else super().owner_of(action)
 
     @on(Composer.QueueChanged)
     @on(ConversationView.Changed)
@@ -326,13 +318,6 @@ class ChatScreen(Screen[None]):
         """The list has a place of its own where there is room; the prompt takes no more than its share."""
         self.composer.fit(self.app.size.height)
         self.sidebar.is_narrow = self.app.size.width < WIDE
-
-    @on(RunCommand)
-    async def run_command(self, event: RunCommand) -> None:
-        """Something that stands for a command was clicked."""
-        event.stop()
-        owners: dict[str, DOMNode] = {"app": self.app, "prompt": self.prompt}
-        await self.app.run_action(event.action, owners.get(where_is(event.action), self))
 
     def action_dismiss_banner(self) -> None:
         """Take down the notice."""
