@@ -97,7 +97,7 @@ def main() -> None:
             f"chatterm needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: make PYTHON=python3.12 chat"
         )
     folder, is_dev = Path(sys.argv[1]), "--dev" in sys.argv[2:]
-    if not (folder / "bin" / "python").exists():
+    if not (folder / "bin" / "pip").exists():  # which comes last, so one that was interrupted is made whole
         say(f"making a virtual environment in {folder}")
         venv.create(folder, with_pip=True)
     say("installing" + (" chatterm and what its tests need" if is_dev else " chatterm"))
@@ -113,4 +113,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nchatterm: interrupted; the same command goes on later.")
