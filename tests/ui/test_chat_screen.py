@@ -378,7 +378,7 @@ async def test_a_dead_worker_is_a_notice_and_starts_again_with_a_key(tmp_path: P
         assert said(screen)[-1] == "One two"
         await wait_for(pilot, lambda: "again first: F5" in str(screen.prompt.placeholder))
         await pilot.press(*"Hello", "enter")
-        await wait_for(pilot, lambda: "F5 starts the model again" in notices(app))
+        await wait_for(pilot, lambda: screen.prompt._held is None)
         assert screen.prompt.text == "Hello"
         assert app.screen is screen
         await pilot.press("f5")
@@ -396,6 +396,21 @@ async def test_after_a_failure_that_leaves_the_model_the_status_says_so() -> Non
         assert "43,900 tokens" in notices(app)
         await ask(pilot, screen, "short")
         assert screen.status.told.activity == "ready"
+
+
+async def test_a_worker_that_died_unasked_is_told_when_it_is_missed(tmp_path: Path) -> None:
+    app = make_app("Yes.", with_model=False, model=str(model_file(tmp_path)))
+    async with opened(app) as (pilot, screen):
+        await wait_for(pilot, lambda: screen.status.told.activity == "ready" and screen.state.is_idle)
+        screen.chat.engine.model = None  # type: ignore[misc]
+        await pilot.press(*"Hello", "enter")
+        await wait_for(pilot, lambda: screen.models.has_class("-shown"))
+        assert "Start again" in str(screen.models.query("Action").first().visual)
+        assert screen.prompt.text == "Hello"
+        await pilot.press("f5")
+        await wait_for(pilot, lambda: screen.status.told.activity == "ready" and screen.state.is_idle)
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: said(screen) == ["Hello", "Yes."])
 
 
 async def test_start_again_can_be_clicked(tmp_path: Path) -> None:

@@ -132,12 +132,18 @@ class ChatScreen(CommandScreen):
         elif self.state.busy or not self.state.is_open:
             self.composer.enqueue()
         elif self.chat.model is None:
-            self.notify(**hints.no_model_notice(self.state, self.keymap))
-            if not self.state.can_reload:
-                self.post_message(RunCommand("choose_model"))
+            self.ask_for_model()
         else:
             self.prompt.take()
             self.transcript.answer(self.chat.reply(text))
+
+    def ask_for_model(self) -> None:
+        """Nothing answers: say how that changes; what is typed stays in the prompt."""
+        if self.state.can_reload:
+            self.models.show_loss()
+        else:
+            self.notify("What you typed stays in the prompt.", title="Choose a model first", severity="warning")
+            self.post_message(RunCommand("choose_model"))
 
     def send_next(self) -> None:
         """Send the message that has waited longest."""

@@ -58,14 +58,6 @@ def placeholder(state: State, keymap: Mapping[str, str]) -> str:
     return "Ask something"
 
 
-def no_model_notice(state: State, keymap: Mapping[str, str]) -> dict[str, Any]:
-    """A message cannot be sent, since nothing answers."""
-    if state.can_reload:
-        how = f"{key_of('reload_model', keymap)} starts the model again, {key_of('choose_model', keymap)} chooses another."
-        return {"message": f"What you typed stays in the prompt. {how}", "title": "No model", "severity": "warning"}
-    return {"message": "What you typed stays in the prompt.", "title": "Choose a model first", "severity": "warning"}
-
-
 def trimmed_notice(n: int) -> dict[str, Any]:
     """The model will not see so many turns; said before it answers without them."""
     return {

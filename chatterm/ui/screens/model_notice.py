@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
 from chatterm.chat import Chat
-from chatterm.errors import ChattermError, LoadCancelled
+from chatterm.errors import ChattermError, LoadCancelled, WorkerDied
 from chatterm.events import Loaded
 from chatterm.ui.commands import key_of
 from chatterm.ui.screens import hints
@@ -65,6 +65,7 @@ class ModelNotice(Banner):
         self._transcript = transcript
         self._engine_free = engine_free
         self._keymap = keymap
+        self._loss: ChattermError | None = None  # why there is no model any more
         self._loader: Worker[None] | None = None  # what loads a model now, or did last
 
     @property
@@ -106,6 +107,7 @@ class ModelNotice(Banner):
     async def _load(self, path: Path) -> None:
         """Load it now."""
         self.clear("model")
+        self._loss = None
         self._status.tell(
             model=path.stem,
             next_model="",
@@ -144,8 +146,19 @@ class ModelNotice(Banner):
         self._transcript.empty = hints.no_model_hint(names, self._keymap)
         self._status.tell(activity="no model")
 
-    def show_loss(self, error: ChattermError) -> None:
-        """There is no model any more, and what can be done about it; stays until that is done."""
+    def show_loss(self, error: ChattermError | None = None) -> None:
+        """There is no model any more, and what can be done about it; stays until that is done.
+
+        Args:
+            error: Why; by default as the last time, or that nothing is known of it.
+        """
+        error = self._loss = (
+            error
+            or self._loss
+            or WorkerDied(
+                "The model's process ended while nothing was asked.", "Start it again; the conversation is kept."
+            )
+        )
         actions = [("Choose another model", "choose_model", key_of("choose_model", self._keymap))]
         if self._state.model_path is not None:
             actions.insert(0, ("Start again", "reload_model", key_of("reload_model", self._keymap)))
