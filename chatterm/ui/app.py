@@ -245,10 +245,13 @@ class ChatApp(App[None]):
             return
         from chatterm.ui.screens.settings import SettingsScreen  # late: not needed for the first paint
 
+        overrides = chat.overrides
+        if chat.model is not None and chat.effective.chat.model not in ("", chat.model.path):
+            overrides = settings.merge(overrides, {"chat": {"model": chat.model.path}})  # another one was picked since
         result = await self.push_screen_wait(
             SettingsScreen(
                 self.settings,
-                chat.overrides,
+                overrides,
                 self.library.local_models,
                 self.looks.names,
                 chat.model,
@@ -276,8 +279,10 @@ class ChatApp(App[None]):
         now = chat.effective
         self.looks.wear(self.settings.look.theme)
         self.chat_screen.models.show_model()
-        if now.chat.model != before.chat.model or (now.load != before.load and chat.model is not None):
+        if any("model" in part.get("chat", {}) for part in (result.overrides, result.defaults)):
             await self._load(now.chat.model, is_pick=result.scope == "default")
+        elif now.load != before.load and chat.model is not None:
+            await self._load("")
 
     async def _load(self, name: str, *, is_pick: bool = False) -> None:
         """Load a model by its name, or the one that is loaded again."""

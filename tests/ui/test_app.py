@@ -16,11 +16,12 @@ from chatterm import paths, settings
 from chatterm.engine.scripted import ScriptedEngine
 from chatterm.errors import SettingsError, StoreDamaged, WorkerDied
 from chatterm.library import Library
-from chatterm.settings import LookSettings, Settings
+from chatterm.settings import LookSettings, Settings, fields_of
 from chatterm.store import Store
 from chatterm.ui.app import ChatApp
 from chatterm.ui.background import Asked
 from chatterm.ui.form import SettingsResult
+from chatterm.ui.screens.settings import SettingsScreen
 
 HEAVY = ("huggingface_hub", "llama_cpp", "numpy", "tomlkit", "pygments", "httpx", "jinja2", "psutil")
 
@@ -140,6 +141,38 @@ async def test_a_change_of_the_context_window_loads_the_model_again(tmp_path: Pa
         await wait_for(pilot, lambda: screen.status.told.activity == "ready")
         await app.apply(screen.chat, SettingsResult({"load": {"n_ctx": 2048}}, "default"))
         await wait_for(pilot, lambda: screen.status.told.n_ctx == 2048 and screen.state.is_idle)
+
+
+async def test_a_change_of_the_context_window_loads_the_picked_model_and_not_the_default_one(tmp_path: Path) -> None:
+    default, picked = model_file(tmp_path / "models", "default.gguf"), model_file(tmp_path / "models", "picked.gguf")
+    chosen = Settings().merged({"chat": {"model": str(default)}})
+    app = make_app("Yes.", with_model=False, model=str(picked), settings=chosen)
+    async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: app.chat_screen)
+        screen = app.chat_screen
+        await wait_for(pilot, lambda: screen.status.told.activity == "ready")
+        await app.apply(screen.chat, SettingsResult({"load": {"n_ctx": 2048}}, "default"))
+        await wait_for(pilot, lambda: screen.status.told.n_ctx == 2048 and screen.state.is_idle)
+        assert screen.chat.model
+        assert screen.chat.model.path == str(picked)
+
+
+async def test_the_settings_show_the_picked_model_and_can_go_back_to_the_default_one(tmp_path: Path) -> None:
+    default, picked = model_file(tmp_path / "models", "default.gguf"), model_file(tmp_path / "models", "picked.gguf")
+    chosen = Settings().merged({"chat": {"model": str(default)}})
+    app = make_app("Yes.", with_model=False, model=str(picked), settings=chosen)
+    async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: app.chat_screen)
+        screen = app.chat_screen
+        await wait_for(pilot, lambda: screen.status.told.activity == "ready")
+        await pilot.press("f2")
+        await wait_for(pilot, lambda: isinstance(app.screen, SettingsScreen))
+        assert isinstance(app.screen, SettingsScreen)
+        (field,) = [field for field in fields_of("chat") if field.name == "model"]
+        assert app.screen.draft.value(field) == str(picked)
+        app.screen.draft.edit(field, str(default))
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: screen.chat.model is not None and screen.chat.model.path == str(default))
 
 
 async def test_a_model_that_is_not_here_is_named() -> None:
