@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from chatterm.cli.join import load_settings, make_engine, make_library, open_store
@@ -14,6 +15,7 @@ def open_app(model: str = "", *, continue_latest: bool = False) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         sys.stderr.write('chatterm: the app needs a terminal. In a pipe, use `chatterm ask "..."`.\n')
         return 2
+    gc.disable()  # what the start makes, stays; the app collects again when all is there
     from chatterm.ui.app import ChatApp
     from chatterm.ui.background import ask_background
 
