@@ -30,7 +30,7 @@ class Empty(App):
         yield Static("New chat")
 Empty().run()
 """
-N_STARTS = 9
+N_STARTS = 15
 
 
 def run_app(n_turns: int, rate: float, n_tokens: int) -> None:
