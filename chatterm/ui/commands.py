@@ -202,6 +202,10 @@ def _problem(key: str) -> str:
     return "" if known else f"{key} is not a key; write it like ctrl+g or f5."
 
 
+SCORE_OF_HELP = 0.01
+"""Less than any title's."""
+
+
 class CommandSearch(Provider):
     """The command palette's entries: what is possible now."""
 
@@ -211,11 +215,12 @@ class CommandSearch(Provider):
             yield DiscoveryHit(self._titled(command), partial(self._run, command), help=command.help)
 
     async def search(self, query: str) -> Hits:
-        """The commands whose title matches."""
+        """The commands whose title matches, and behind them those whose help has the words as they are."""
         matcher = self.matcher(query)
         for command in self._possible():
             title = self._titled(command)
-            if (score := matcher.match(title)) > 0:
+            score = matcher.match(title) or SCORE_OF_HELP * (query.casefold() in command.help.casefold())
+            if score > 0:
                 yield Hit(score, matcher.highlight(title), partial(self._run, command), help=command.help)
 
     def _titled(self, command: Command) -> str:

@@ -126,6 +126,20 @@ async def test_the_palette_offers_what_is_possible_and_does_it() -> None:
         await wait_for(pilot, lambda: not app.is_running)
 
 
+async def test_the_palette_finds_a_command_by_a_word_of_its_help() -> None:
+    app = make_app("Yes.")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen)
+        screen = app.chat_screen
+        await wait_for(pilot, lambda: screen.state.is_open)
+        await pilot.press("ctrl+p")
+        await wait_for(pilot, lambda: app.screen is not screen)
+        await pilot.press(*"temperature")
+        await wait_for(pilot, lambda: app.screen.query_one("OptionList").option_count == 1)  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: type(app.screen).__name__ == "SettingsScreen")
+
+
 async def test_a_click_in_the_footer_and_in_the_header_does_the_command() -> None:
     app = make_app("Yes.")
     async with app.run_test(size=(120, 36)) as pilot:
