@@ -60,6 +60,8 @@ COMMANDS: tuple[Command, ...] = (
             when="busy", footer=True, group="Writing"),
     Command("focus_prompt", "escape", "Back to the prompt", "Leave the list or the conversation for the prompt",
             when="is_idle", group="Writing", palette=False),
+    Command("read", "tab", "To the conversation", "Go to the conversation, to move, select and copy in it, and back to the prompt",
+            group="Writing", palette=False),
     Command("resume", "ctrl+g", "Continue", "Go on with the reply where it was cut", when="can_resume", footer=True),
     Command("regenerate", "ctrl+r", "Regenerate", "Answer the last question again; the old answer is kept",
             when="can_regenerate", footer=True),

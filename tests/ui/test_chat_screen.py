@@ -99,6 +99,15 @@ async def test_a_question_gets_its_reply() -> None:
         await wait_for(pilot, lambda: [c.title for c in screen.sidebar.conversations] == ["Why"])
 
 
+async def test_tab_goes_to_the_conversation_and_back() -> None:
+    async with opened(make_app("Yes.")) as (pilot, screen):
+        await wait_for(pilot, lambda: screen.prompt.has_focus)
+        await pilot.press("tab")
+        await wait_for(pilot, lambda: screen.transcript.has_focus)
+        await pilot.press("tab")
+        await wait_for(pilot, lambda: screen.prompt.has_focus)
+
+
 async def test_an_empty_prompt_is_not_sent() -> None:
     engine = ScriptedEngine("No.")
     async with opened(make_app(engine=engine)) as (pilot, screen):

@@ -300,6 +300,10 @@ class ChatScreen(CommandScreen):
         self.sidebar.is_over = False
         self.prompt.focus()
 
+    def action_read(self) -> None:
+        """To the conversation, and back to writing."""
+        (self.prompt if self.transcript.has_focus else self.transcript).focus()
+
     def action_toggle_sidebar(self) -> None:
         """Show or hide the list of conversations."""
         self.sidebar.toggle()
