@@ -200,7 +200,17 @@ def test_buffers_are_read_from_what_llama_says() -> None:
     assert memory.buffer_bytes(log) == 8 * 1024 * 1024
 
 
-@pytest.mark.parametrize(("size", "words"), [(9_100_000_000, "9.1 GB"), (12_000_000, "12 MB")])
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (9_100_000_000, "9.1 GB"),
+        (4_920_000_000, "4.9 GB"),
+        (639_000_000, "639 MB"),
+        (12_000_000, "12 MB"),
+        (1_100_000, "1.1 MB"),
+        (12, "12 bytes"),
+    ],
+)
 def test_sizes_in_words(size: int, words: str) -> None:
     assert amount(size) == words
 

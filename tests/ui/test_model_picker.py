@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList
 
 from chatterm.library import LocalModel
-from chatterm.ui.screens.model_picker import ModelPicker, size
+from chatterm.ui.screens.model_picker import ModelPicker
 
 MODELS = [
     LocalModel(Path("/m/Qwen3-0.6B-Q8_0.gguf"), "Qwen3-0.6B", "unsloth/Qwen3-0.6B-GGUF", "Q8_0", 639_000_000,
@@ -177,10 +177,3 @@ async def test_models_are_listed_in_a_thread_after_the_screen_is_drawn():
         go_on.set()
         await listed(pilot, app, 1)
         assert app.names == ["Qwen3-0.6B"], "what was typed meanwhile counts"
-
-
-@pytest.mark.parametrize(
-    ("n_bytes", "words"), [(4_920_000_000, "4.9 GB"), (639_000_000, "639 MB"), (1_100_000, "1.1 MB"), (12, "12 bytes")]
-)
-def test_sizes_are_said_in_words(n_bytes: int, words: str):
-    assert size(n_bytes) == words

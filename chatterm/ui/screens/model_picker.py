@@ -17,6 +17,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from chatterm.library import LocalModel
+from chatterm.text import amount
 
 Models = Sequence[LocalModel] | Callable[[], Sequence[LocalModel]]
 """The models that are here, or what lists them; that is asked in a thread, once the screen is drawn."""
@@ -35,18 +36,6 @@ Or type the path of a .gguf file above.\
 async def listed(models: Models) -> list[LocalModel]:
     """The models that are here."""
     return list(await asyncio.to_thread(models) if callable(models) else models)
-
-
-def size(n_bytes: int) -> str:
-    """A file's size as people say it.
-
-    Example: 4_920_000_000 -> "4.9 GB"
-    """
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if n_bytes >= factor:
-            number = n_bytes / factor
-            return f"{number:.0f} {unit}" if number >= 100 else f"{number:.1f} {unit}"
-    return f"{n_bytes} bytes"
 
 
 def matches(model: LocalModel, words: str) -> bool:
@@ -167,7 +156,7 @@ class ModelPicker(ModalScreen[Path | None]):
     def _line(self, model: LocalModel) -> Content:
         """A model's name, and below it what is known about it."""
         mark = ("● ", "bold $success") if self._is_current(model) else ("  ", "")
-        facts = (model.quantization, size(model.size_bytes), model.repo or str(model.path.parent), model.source)
+        facts = (model.quantization, amount(model.size_bytes), model.repo or str(model.path.parent), model.source)
         return Content.assemble(
             mark, (model.name, "bold"), ("\n  " + " · ".join(fact for fact in facts if fact), "$foreground-muted")
         )
