@@ -79,12 +79,6 @@ class PromptTooLong(EngineError):
     title = "The message is too long"
 
 
-class TemplateError(EngineError):
-    """The chat template failed in a way that no fallback could mend."""
-
-    title = "The chat template failed"
-
-
 class LoadCancelled(EngineError):
     """Loading was stopped by the user; nothing is loaded now."""
 

@@ -120,7 +120,7 @@ class Engine(Protocol):
 
         Raises:
             ModelNotFound: nothing is loaded.
-            PromptTooLong, TemplateError, OutOfMemory, WorkerDied.
+            PromptTooLong, OutOfMemory, WorkerDied.
         """
         ...
 

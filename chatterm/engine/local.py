@@ -103,7 +103,7 @@ class LocalEngine:
 
         Raises:
             ModelNotFound: nothing is loaded.
-            PromptTooLong, TemplateError, OutOfMemory, WorkerDied.
+            PromptTooLong, OutOfMemory, WorkerDied.
         """
         async with self._busy:
             await self._loaded()
