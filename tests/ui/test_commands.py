@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support.app import make_app
 from support.waiting import wait_for
+from textual.pilot import Pilot
 
 from chatterm.settings import Settings
 from chatterm.ui.app import ChatApp
@@ -112,31 +113,27 @@ async def test_help_lists_every_command_with_its_key() -> None:
         await wait_for(pilot, lambda: app.screen is app.chat_screen)
 
 
+async def choose_in_palette(app: ChatApp, pilot: Pilot[None], words: str) -> None:
+    """Take the only command that the palette finds."""
+    await wait_for(pilot, lambda: app.chat_screen.state.is_open)
+    await pilot.press("ctrl+p")
+    await wait_for(pilot, lambda: app.screen is not app.chat_screen)
+    await pilot.press(*words)
+    await wait_for(pilot, lambda: app.screen.query_one("OptionList").option_count == 1)  # type: ignore[attr-defined]
+    await pilot.press("enter")
+
+
 async def test_the_palette_offers_what_is_possible_and_does_it() -> None:
     app = make_app("Yes.")
     async with app.run_test(size=(120, 36)) as pilot:
-        await wait_for(pilot, lambda: app.chat_screen)
-        screen = app.chat_screen
-        await wait_for(pilot, lambda: screen.state.is_open)
-        await pilot.press("ctrl+p")
-        await wait_for(pilot, lambda: app.screen is not screen)
-        await pilot.press(*"Quit")
-        await wait_for(pilot, lambda: app.screen.query_one("OptionList").option_count == 1)  # type: ignore[attr-defined]
-        await pilot.press("enter")
+        await choose_in_palette(app, pilot, "Quit")
         await wait_for(pilot, lambda: not app.is_running)
 
 
 async def test_the_palette_finds_a_command_by_a_word_of_its_help() -> None:
     app = make_app("Yes.")
     async with app.run_test(size=(120, 36)) as pilot:
-        await wait_for(pilot, lambda: app.chat_screen)
-        screen = app.chat_screen
-        await wait_for(pilot, lambda: screen.state.is_open)
-        await pilot.press("ctrl+p")
-        await wait_for(pilot, lambda: app.screen is not screen)
-        await pilot.press(*"temperature")
-        await wait_for(pilot, lambda: app.screen.query_one("OptionList").option_count == 1)  # type: ignore[attr-defined]
-        await pilot.press("enter")
+        await choose_in_palette(app, pilot, "temperature")
         await wait_for(pilot, lambda: type(app.screen).__name__ == "SettingsScreen")
 
 
