@@ -1,0 +1,61 @@
+"""The steps, one command each: `python -m training corpus | train | export | compare | evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from training import places
+
+
+def main() -> None:
+    """Run the step that was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    steps = parser.add_subparsers(dest="step", required=True)
+    corpus = steps.add_parser("corpus", help="train the tokenizer and make the examples")
+    corpus.add_argument("--examples", type=int, default=places.N_EXAMPLES)
+    train = steps.add_parser("train", help="train the network, from the last checkpoint where there is one")
+    train.add_argument("--tokens", type=int, default=places.N_TOKENS)
+    train.add_argument("--threads", type=int, default=0)
+    train.add_argument("--eager", action="store_true", help="without torch.compile: slower, but starts at once")
+    export = steps.add_parser("export", help="write the GGUF file that is shipped")
+    export.add_argument("--to", type=Path, default=places.SHIPPED)
+    export.add_argument("--kind", choices=("q8_0", "f32"), default="q8_0")
+    steps.add_parser("compare", help="compare logits, answers and tokens of llama.cpp with PyTorch's")
+    evaluate = steps.add_parser("evaluate", help="ask the questions of eval/ and count the right topics")
+    evaluate.add_argument("--model", type=Path, default=places.SHIPPED)
+    evaluate.add_argument("--temperature", type=float, default=0.2)
+    evaluate.add_argument("--held-out", action="store_true", help="ask held-out wordings of the corpus instead")
+    evaluate.add_argument("--answers", type=Path, help="write every question, answer and verdict here")
+    steps.add_parser("leaks", help="name the questions of eval/ that training has seen")
+    arguments = parser.parse_args()
+    match arguments.step:
+        case "corpus":
+            from training import dataset, tokenizer
+
+            tokenizer.train()
+            dataset.make(arguments.examples)
+        case "train":
+            from training import train as training
+
+            training.train(arguments.tokens, is_compiled=not arguments.eager, n_threads=arguments.threads)
+        case "export":
+            from training.export import export as write
+
+            write(arguments.to, arguments.kind)
+        case "compare":
+            from training.compare import compare
+
+            compare()
+        case "evaluate":
+            from training.evaluate import evaluate as ask
+
+            ask(arguments.model, arguments.temperature, held_out=arguments.held_out, answers=arguments.answers)
+        case "leaks":
+            from training.evaluate import leaks
+
+            for line in leaks():
+                print(line)
+
+
+main()

@@ -1,0 +1,20 @@
+"""Where things are kept, and the figures that several steps share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+BUILD = Path(__file__).parent / "build"
+"""What is made on the way; not in the repository."""
+TOKENIZER = BUILD / "tokenizer.json"
+CHECKPOINT = BUILD / "checkpoint.pt"
+WEIGHTS = BUILD / "weights.pt"
+SHIPPED = Path(__file__).parent.parent / "chatterm" / "tutor" / "tutor-q8_0.gguf"
+
+SEED = 20
+N_EXAMPLES = 400_000
+N_TOKENS = 24_000_000
+"""How many tokens the network sees, padding left out."""
+N_VOCAB = 4096
+LONGEST = 1024
+"""Tokens of the longest conversation, and the context window."""

@@ -1,0 +1,112 @@
+"""The tutor's tokenizer: byte-level byte pair encoding with GPT-2's way of cutting words, trained on our text.
+
+Also turns conversations into token ids with a weight for each: how much the network learns from predicting it.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from training.conversations import Message, Writer, n_exchanges
+from training.corpus import read
+from training.places import N_VOCAB, SEED, TOKENIZER
+
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>")
+BOS, START, END, PAD = range(4)
+
+N_FIRST = 7
+"""Tokens at the beginning of an answer that decide what it is about."""
+FIRST, REST, ASKED, PLAIN = 30, 10, 2, 5
+"""Weights, in tenths: the beginning of an answer, the rest of it, a question, plain text."""
+
+
+def train() -> Tokenizer:
+    """Learns the merges on sample conversations and writes `tokenizer.json`."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=N_VOCAB,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        min_frequency=2,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_sample(), trainer)
+    TOKENIZER.parent.mkdir(exist_ok=True)
+    tokenizer.save(str(TOKENIZER))
+    return tokenizer
+
+
+def _sample() -> Iterator[str]:
+    """What the merges are learned from: conversations, plain text, and enough of the names of the roles."""
+    rng = random.Random(SEED)  # noqa: S311
+    corpus = read()
+    for _ in range(30_000):
+        for message in Writer(corpus, rng).conversation(n_exchanges(rng)):
+            yield f"{message.role}\n{message.text}"
+    for _ in range(3_000):
+        yield Writer(corpus, rng).document()[0].text
+    for beginning, choices in corpus.completions * 30:  # ordinary words as whole tokens
+        yield re.sub(r"[\[\]|:\d]+", " ", f"{beginning} {choices}")
+
+
+@cache
+def load() -> Tokenizer:
+    """The tokenizer that was trained."""
+    return Tokenizer.from_file(str(TOKENIZER))
+
+
+def ids_of(text: str) -> list[int]:
+    """Token ids of a text; a control token's name in it is cut like any other text.
+
+    Example: "<|im_end|>" gives several ids, none of them END.
+    """
+    pieces = re.split("(" + "|".join(map(re.escape, SPECIAL)) + ")", text)
+    if len(pieces) == 1:
+        return list(load().encode(text, add_special_tokens=False).ids)
+    return [i for piece in pieces for part in _harmless(piece) for i in load().encode(part, add_special_tokens=False).ids]
+
+
+def _harmless(piece: str) -> Sequence[str]:
+    return (piece[:2], piece[2:]) if piece in SPECIAL else (piece,)
+
+
+def encode(messages: Sequence[Message], rng: random.Random | None = None, *, answers: int = 0) -> tuple[list[int], list[int]]:
+    """Token ids of a conversation or text as the network reads it, and their weights in tenths.
+
+    Args:
+        messages: In turn; or one plain text.
+        rng: Where given, some words of questions are cut in unusual places, so that misspelt ones are no surprise.
+        answers: Where not 0, the last answer ends after so many tokens.
+    """
+    ids, weights = [BOS], [0]
+    for message in messages:
+        if message.role == "text":
+            body = ids_of(message.text)
+            return [*ids, *body, BOS], [0, *[PLAIN] * len(body), PLAIN]
+        header = [START, *ids_of(f"{message.role}\n")]
+        if message.role == "user":
+            body = [*(_cut(message.text, rng) if rng else ids_of(message.text)), END]
+            ids += [*header, *body, *ids_of("\n")]
+            weights += [0] * len(header) + [ASKED] * len(body) + [0]
+        else:
+            body = [*ids_of(message.text), END]
+            ids += [*header, *body, *ids_of("\n")]
+            weights += [0] * len(header) + [FIRST if i < N_FIRST else REST for i in range(len(body))] + [0]
+    if answers:
+        n = len(ids_of("\n")) + len(body) - answers
+        if n > 0:
+            return ids[:-n], weights[:-n]
+    return ids, weights
+
+
+def _cut(text: str, rng: random.Random) -> list[int]:
+    """Token ids of a question, one word in twenty cut where no token ends."""
+    inside = [i for i in range(1, len(text)) if text[i - 1].isalpha() and text[i].isalpha() and rng.random() < 0.012]
+    return [i for a, b in zip([0, *inside], [*inside, len(text)], strict=True) for i in ids_of(text[a:b])]
