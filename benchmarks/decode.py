@@ -105,7 +105,9 @@ def _loop(path: str) -> None:
     quiet = llama.llama_log_callback(lambda *_: None)
     llama.llama_log_set(quiet, ctypes.c_void_p(0))
     llama.llama_backend_init()
-    model = llama.llama_model_load_from_file(path.encode(), llama.llama_model_default_params())
+    weights = llama.llama_model_default_params()
+    weights.use_extra_bufts = b"AMX_INT8 = 1" not in llama.llama_print_system_info()  # as the engine does
+    model = llama.llama_model_load_from_file(path.encode(), weights)
     vocab = llama.llama_model_get_vocab(model)
     parameters = llama.llama_context_default_params()
     parameters.n_ctx, parameters.n_threads, parameters.n_threads_batch = 1024, N_THREADS, N_THREADS

@@ -17,7 +17,7 @@ from chatterm.engine.base import Prompt, PromptTurn
 from chatterm.engine.worker import identity, layout, memory
 from chatterm.engine.worker.compose import _first_kept
 from chatterm.engine.worker.context import Context, Slices, StopFlag
-from chatterm.engine.worker.library import open_library
+from chatterm.engine.worker.library import Library, open_library
 from chatterm.engine.worker.memory import ContextCost
 from chatterm.engine.worker.threads import PromptThreads, Tuner, _container_cores
 from chatterm.engine.worker.window import WindowMaker
@@ -285,6 +285,17 @@ def test_a_library_with_another_layout_is_found_out() -> None:
     other.n_ctx = 7
     found = list(layout.mismatches(SimpleNamespace(**names | {"llama_context_default_params": lambda: other})))
     assert found == ["llama_context_default_params gives n_ctx = 7 instead of 512"]
+
+
+@pytest.mark.parametrize(("system", "expected"), [(b"AVX2 = 1 | AMX_INT8 = 1 |", False), (b"AVX2 = 1 | REPACK = 1", True)])
+def test_weights_are_not_laid_out_for_amx_on_which_llama_cpp_crashes(system: bytes, expected: bool) -> None:
+    silent = SimpleNamespace(
+        llama_log_callback=lambda write: write,
+        llama_log_set=lambda *_: None,
+        llama_backend_init=lambda: None,
+        llama_print_system_info=lambda: system,
+    )
+    assert Library(silent, "0").can_repack is expected
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,9 @@ def main() -> None:
     path, text, n = sys.argv[1], sys.argv[2].encode(), int(sys.argv[3])
     C.llama_log_set(quiet, ctypes.c_void_p(0))
     C.llama_backend_init()
-    model = C.llama_model_load_from_file(os.fsencode(path), C.llama_model_default_params())
+    weights = C.llama_model_default_params()
+    weights.use_extra_bufts = b"AMX_INT8 = 1" not in C.llama_print_system_info()  # crashes there
+    model = C.llama_model_load_from_file(os.fsencode(path), weights)
     vocab = C.llama_model_get_vocab(model)
     params = C.llama_context_default_params()
     params.n_ctx, params.n_threads, params.n_threads_batch = 512, 1, 1

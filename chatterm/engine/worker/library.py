@@ -95,6 +95,15 @@ class Library:
         """The devices that layers can be moved to."""
         return tuple(device for device in self.devices() if "GPU" in device.kind)
 
+    @property
+    def can_repack(self) -> bool:
+        """Whether weights may be laid out anew for this processor, which makes them quicker.
+
+        Not where llama.cpp would do so for AMX: with that it ends in SIGSEGV at the first token, whatever the model
+        (https://github.com/ggml-org/llama.cpp/issues/20824).
+        """
+        return b"AMX_INT8 = 1" not in self.llama.llama_print_system_info()
+
     def report(self) -> EngineReport:
         """Versions and devices."""
         return EngineReport(

@@ -99,7 +99,7 @@ class _Load:
         parameters = llama.llama_model_default_params()
         parameters.n_gpu_layers = self.options.n_gpu_layers
         parameters.load_mode = llama.LLAMA_LOAD_MODE_MMAP if self.options.mmap else llama.LLAMA_LOAD_MODE_NONE
-        parameters.use_extra_bufts = self._fits()
+        parameters.use_extra_bufts = self._fits() and self.library.can_repack
         progress = llama.llama_progress_callback(self._progress())
         parameters.progress_callback = progress
         log.clear()
