@@ -1,7 +1,7 @@
 """Which models are on this machine, and how to name, fetch and remove one.
 
-Looks into the Hugging Face cache and into the folders that the settings name. It reads names and
-sizes, never weights; what a model can do only the engine knows. Nothing here imports
+Looks into the Hugging Face cache and into the folders that the settings name, and adds the tutor, which
+is part of chatterm. It reads names and sizes, never weights; what a model can do only the engine knows. Nothing here imports
 huggingface_hub before something is fetched.
 """
 
@@ -17,7 +17,7 @@ from typing import Literal
 
 import msgspec
 
-from chatterm import gguf
+from chatterm import gguf, tutor
 from chatterm.errors import EngineError, ModelKept, ModelNotFound
 from chatterm.hub import cache, names
 from chatterm.hub.progress import PullEvent
@@ -44,27 +44,55 @@ class LocalModel(msgspec.Struct, frozen=True):
     """As in file names: "Q4_K_M"; from the header when the name does not tell, empty when neither does."""
     size_bytes: int
     """Of all parts."""
-    source: Literal["Hugging Face cache", "folder"]
+    source: Literal["Hugging Face cache", "folder", "chatterm"]
     hash: str = ""
     """`sha256:...` of the file, where the cache knows it."""
     file: str = ""
     """The path inside the repository or the named folder."""
 
+    @property
+    def is_built_in(self) -> bool:
+        """Whether it is the tutor, which came with chatterm."""
+        return self.source == "chatterm"
+
 
 class Library:
     """The models of this machine."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, built_in: Path | None = tutor.FILE) -> None:
+        """Nothing is looked at yet.
+
+        Args:
+            settings: Name further folders.
+            built_in: The tutor's file; None for a library without it.
+        """
         self.settings = settings
+        self._built_in = built_in
         self._read: dict[tuple[Path, int], str] = {}
         """Quantizations that were read from headers, by path and size."""
 
     def local_models(self) -> list[LocalModel]:
-        """Every model that is here, by name; quick, but it reads folders, and headers of files whose name says little."""
+        """Every model that is here, by name, the tutor last.
+
+        Quick, but it reads folders, and headers of files whose name says little.
+        """
         found: dict[Path, LocalModel] = {}
-        for model in _joined([*_cached(), *_in_folders(self.settings.models.folders)]):
+        for model in _joined([*self._tutors(), *_cached(), *_in_folders(self.settings.models.folders)]):
             found.setdefault(Path(os.path.realpath(model.path)), self._with_quantization(model))
-        return sorted(found.values(), key=lambda model: (model.name.lower(), model.repo, str(model.path)))
+        return sorted(
+            found.values(), key=lambda model: (model.is_built_in, model.name.lower(), model.repo, str(model.path))
+        )
+
+    def others(self) -> list[LocalModel]:
+        """Every model that is here besides the tutor, by name."""
+        return [model for model in self.local_models() if not model.is_built_in]
+
+    def _tutors(self) -> Iterator[LocalModel]:
+        """The built-in model, if its file is there."""
+        if self._built_in is not None and (size := _size(self._built_in)) is not None:
+            yield LocalModel(
+                self._built_in, tutor.NAME, "", named_in(self._built_in.name), size, "chatterm", file=tutor.SHORT_NAME
+            )
 
     def _with_quantization(self, model: LocalModel) -> LocalModel:
         """A model with what its header says, where its name said nothing."""
@@ -94,7 +122,7 @@ class Library:
         return self.model(name).path
 
     def first(self, wanted: str, picked: Path | None, default: str) -> Path | None:
-        """The file to begin with: what was asked for, else picked last, else the default, else the only one.
+        """The file to begin with: what was asked for, else picked last, else the default, else the only one, else the tutor.
 
         Args:
             wanted: Its name, as `find` takes it; empty for none.
@@ -108,10 +136,19 @@ class Library:
             return self.find(wanted)
         if picked is not None and picked.is_file():
             return picked
+        if tutor.is_tutor(picked) and self._built_in is not None:  # that of an installation that has moved
+            return self._built_in
         if default:
             return self.find(default)
+        return self.only_one()
+
+    def only_one(self) -> Path | None:
+        """The model that is taken when none was chosen: the only one, the tutor not counted, else the tutor."""
         models = self.local_models()
-        return models[0].path if len(models) == 1 else None
+        others = [model for model in models if not model.is_built_in]
+        if len(others) == 1:
+            return others[0].path
+        return next((model.path for model in models if model.is_built_in), None)
 
     def model(self, name: str) -> LocalModel:
         """The local model that a name means.
@@ -123,7 +160,7 @@ class Library:
             ModelNotFound: none or several; names what there is.
         """
         models = self.local_models()
-        for matches in (_is_called, _contains):
+        for matches in (_is_tutor, _is_called, _contains):
             match [model for model in models if matches(model, name)]:
                 case [model]:
                     return model
@@ -175,6 +212,8 @@ class Library:
         Raises:
             ModelKept: it lies elsewhere than in the cache or a named folder, or cannot be removed.
         """
+        if model.is_built_in:
+            raise ModelKept("The tutor is part of chatterm, and only goes with it.")
         try:
             if model.source == "Hugging Face cache":
                 return cache.remove(model.repo, names.parts(model.file))
@@ -274,6 +313,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
+
+
+def _is_tutor(model: LocalModel, name: str) -> bool:
+    """Whether the tutor is meant by its own name, whatever other models are called."""
+    return model.is_built_in and name.strip().casefold() in {tutor.SHORT_NAME, tutor.NAME.casefold()}
 
 
 def _is_called(model: LocalModel, name: str) -> bool:

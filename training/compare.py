@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,16 @@ STRINGS = (
     "Привет, мир!", "مرحبا بالعالم", "हिन्दी भाषा", "x=1;y+=2//comment", "¿Qué?", "١٢٣ ४५६ Ⅷ ½ ²", "\r\n windows\r\nlines", "\n", " ", "   ",
     "a", "’quote’ “double” — dash…", "e\u0301 combining", "한국어 텍스트", "\x00\x01 ctrl", "tab\tend\t",
 )  # fmt: skip
-_RANGES = ((32, 126), (32, 126), (0xA0, 0x2FF), (0x370, 0x6FF), (0x900, 0x1FFF), (0x2000, 0x2FFF), (0x3040, 0x9FFF), (0x1F300, 0x1FAFF))
+_RANGES = (
+    (32, 126),
+    (32, 126),
+    (0xA0, 0x2FF),
+    (0x370, 0x6FF),
+    (0x900, 0x1FFF),
+    (0x2000, 0x2FFF),
+    (0x3040, 0x9FFF),
+    (0x1F300, 0x1FAFF),
+)
 N_STRINGS, N_LOGITS, N_GREEDY = 1200, 30, 100
 
 
@@ -50,8 +60,15 @@ def _network() -> Network:
 
 
 def _opened(path: Path) -> Any:
+    import llama_cpp
     from llama_cpp import Llama
 
+    def plain_layout(defaults: Callable[[], Any] = llama_cpp.llama_model_default_params) -> Any:
+        parameters = defaults()
+        parameters.use_extra_bufts = False  # with it, llama.cpp crashes on processors that have AMX
+        return parameters
+
+    llama_cpp.llama_cpp.llama_model_default_params = plain_layout
     return Llama(str(path), n_ctx=1024, n_threads=1, logits_all=True, verbose=False)
 
 

@@ -98,7 +98,9 @@ class Writer:
                 return self.switch()
             if dice < 0.82:
                 return self.about_topic()
-            return self.small_talk(("thanks", "ok", "praise", "bye", "complaint")) if dice < 0.92 else self.out_of_scope()
+            return (
+                self.small_talk(("thanks", "ok", "praise", "bye", "complaint")) if dice < 0.92 else self.out_of_scope()
+            )
         if self.state.has_refused and dice < 0.4:
             return self.after_refusal()
         if dice < 0.72:
@@ -200,7 +202,11 @@ class Writer:
         before = self.state.topic
         assert before is not None
         near = self.rng.random() < 0.5
-        topic = self.corpus.topics[self.rng.choice(before.next)] if near else self.rng.choice(list(self.corpus.topics.values()))
+        topic = (
+            self.corpus.topics[self.rng.choice(before.next)]
+            if near
+            else self.rng.choice(list(self.corpus.topics.values()))
+        )
         self.state = State(topic)
         question = self.rng.choice(self.corpus.follow_ups["switch"]).replace("{name}", self.rng.choice(topic.names))
         return self.typed(question), self.definition(topic)
@@ -235,7 +241,9 @@ class Writer:
     def noun(self) -> str:
         """A thing that has nothing to do with language models, or a word that does not exist."""
         if self.rng.random() < 0.08:
-            return "".join(self.rng.choice("bdfgklmnprstvz") + self.rng.choice("aeiou") for _ in range(self.rng.randint(2, 4)))
+            return "".join(
+                self.rng.choice("bdfgklmnprstvz") + self.rng.choice("aeiou") for _ in range(self.rng.randint(2, 4))
+            )
         noun = self.rng.choice(self.corpus.nouns)
         return f"{self.rng.choice(('a', 'the', 'my', 'your'))} {noun}" if self.rng.random() < 0.25 else noun
 
@@ -243,14 +251,20 @@ class Writer:
         """A small calculation."""
         a, b = self.rng.randint(0, 999), self.rng.randint(0, 99)
         frame = self.rng.choice(("{}", "what is {}", "{} =", "how much is {}", "calculate {}", "solve {}", "whats {}"))
-        return frame.format(f"{a}{self.rng.choice((' + ', '+', ' - ', '*', ' times ', ' plus ', ' x ', '/', ' minus '))}{b}")
+        return frame.format(
+            f"{a}{self.rng.choice((' + ', '+', ' - ', '*', ' times ', ' plus ', ' x ', '/', ' minus '))}{b}"
+        )
 
     def after_refusal(self) -> tuple[str, str]:
         """A message that holds on to what was refused, or takes the offer."""
         dice = self.rng.random()
         if dice < 0.5:
             self.state = State(self.corpus.topics["app_bigger_model"])
-            question = self.short_typed("get_it") if dice < 0.2 else self.typed(self.rng.choice(("bigger model",) * 4 + self.state.topic.names))
+            question = (
+                self.short_typed("get_it")
+                if dice < 0.2
+                else self.typed(self.rng.choice(("bigger model",) * 4 + self.state.topic.names))
+            )
             return question, self.definition(self.state.topic)
         if dice < 0.7:
             return self.short_typed("why"), self.refusal("why")
@@ -259,13 +273,26 @@ class Writer:
     def lost(self) -> tuple[str, str]:
         """A message that would need something before it."""
         self.state = State()
-        return self.short_typed(self.rng.choice(("more", "example", "why", "short", "simple", "set_it"))), self.refusal("lost")
+        return self.short_typed(self.rng.choice(("more", "example", "why", "short", "simple", "set_it"))), self.refusal(
+            "lost"
+        )
 
     def completion(self) -> tuple[str, str]:
         """A sentence to be completed."""
         self.state = State()
         beginning, choices = self.rng.choice(self.corpus.completions)
-        frame = self.rng.choice(("{}", "{}", "{} ...", "complete: {}", "complete the sentence: {}", "finish this: {}", "continue: {}", "go on: {}"))
+        frame = self.rng.choice(
+            (
+                "{}",
+                "{}",
+                "{} ...",
+                "complete: {}",
+                "complete the sentence: {}",
+                "finish this: {}",
+                "continue: {}",
+                "go on: {}",
+            )
+        )
         return frame.format(beginning), f"{beginning} {self.chosen(choices)}."
 
     def document(self) -> list[Message]:
@@ -279,7 +306,12 @@ class Writer:
         paragraphs = []
         topic = self.rng.choice(list(self.corpus.topics.values()))
         for _ in range(self.rng.choice((1, 1, 2, 3))):
-            facts = [self.rng.choice(topic.define), *topic.more, self.rng.choice(topic.example), self.rng.choice(topic.why)]
+            facts = [
+                self.rng.choice(topic.define),
+                *topic.more,
+                self.rng.choice(topic.example),
+                self.rng.choice(topic.why),
+            ]
             paragraphs.append(" ".join(self.chosen(fact) for fact in facts if self.rng.random() < 0.8))
             topic = self.corpus.topics[self.rng.choice(topic.next)]
         return [Message("text", "\n\n".join(filter(None, paragraphs)))]

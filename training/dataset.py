@@ -71,7 +71,7 @@ def make(n_examples: int = N_EXAMPLES) -> None:
 def _part(wanted: tuple[int, int, bool]) -> list[tuple[list[int], list[int]]]:
     """One part of the examples; each part has a random generator of its own, so that it can be made anywhere."""
     part, n_examples, is_held_out = wanted
-    corpus, rng = read(), random.Random(f"{SEED} {part}")  # noqa: S311
+    corpus, rng = read(), random.Random(f"{SEED} {part}")
     made = []
     while len(made) < n_examples:
         writer = Writer(corpus, rng, is_held_out=is_held_out)

@@ -56,7 +56,9 @@ def held_out_cases(n_each: int = 6) -> Iterator[Case]:
             yield Case("held-out wordings", (wording,), frozenset({topic.id}))
 
 
-def evaluate(model: Path, temperature: float, *, held_out: bool = False, answers: Path | None = None) -> dict[str, float]:
+def evaluate(
+    model: Path, temperature: float, *, held_out: bool = False, answers: Path | None = None
+) -> dict[str, float]:
     """Ask everything, and print the share of right topics in each part."""
     results = asyncio.run(_ask(model, list(held_out_cases() if held_out else cases()), temperature))
     asked, right = Counter[str](), Counter[str]()

@@ -50,7 +50,7 @@ def _triples(text: str) -> set[tuple[str, ...]]:
 @cache
 def _bank() -> dict[tuple[str, str], set[tuple[str, ...]]]:
     """The sequences of everything written, by topic and kind."""
-    corpus, rng = read(), random.Random(0)  # noqa: S311
+    corpus, rng = read(), random.Random(0)
     bank: dict[tuple[str, str], set[tuple[str, ...]]] = {}
 
     def add(topic: str, kind: str, text: str) -> None:

@@ -45,7 +45,7 @@ def train() -> Tokenizer:
 
 def _sample() -> Iterator[str]:
     """What the merges are learned from: conversations, plain text, and enough of the names of the roles."""
-    rng = random.Random(SEED)  # noqa: S311
+    rng = random.Random(SEED)
     corpus = read()
     for _ in range(30_000):
         for message in Writer(corpus, rng).conversation(n_exchanges(rng)):
@@ -70,14 +70,18 @@ def ids_of(text: str) -> list[int]:
     pieces = re.split("(" + "|".join(map(re.escape, SPECIAL)) + ")", text)
     if len(pieces) == 1:
         return list(load().encode(text, add_special_tokens=False).ids)
-    return [i for piece in pieces for part in _harmless(piece) for i in load().encode(part, add_special_tokens=False).ids]
+    return [
+        i for piece in pieces for part in _harmless(piece) for i in load().encode(part, add_special_tokens=False).ids
+    ]
 
 
 def _harmless(piece: str) -> Sequence[str]:
     return (piece[:2], piece[2:]) if piece in SPECIAL else (piece,)
 
 
-def encode(messages: Sequence[Message], rng: random.Random | None = None, *, answers: int = 0) -> tuple[list[int], list[int]]:
+def encode(
+    messages: Sequence[Message], rng: random.Random | None = None, *, answers: int = 0
+) -> tuple[list[int], list[int]]:
     """Token ids of a conversation or text as the network reads it, and their weights in tenths.
 
     Args:

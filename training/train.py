@@ -110,7 +110,9 @@ class Run:
             self.epoch, self.n_in_epoch = self.epoch + 1, 0
 
 
-def train(n_tokens: int = N_TOKENS, shape: Shape | None = None, *, is_compiled: bool = True, n_threads: int = 0) -> None:
+def train(
+    n_tokens: int = N_TOKENS, shape: Shape | None = None, *, is_compiled: bool = True, n_threads: int = 0
+) -> None:
     """Train until so many tokens were seen, and write the averaged weights."""
     if n_threads:
         torch.set_num_threads(n_threads)

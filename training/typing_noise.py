@@ -116,7 +116,11 @@ def _reworded(message: str, rng: random.Random) -> str:
 def _shortened(message: str, rng: random.Random) -> str:
     """One small word left out, as in a hurry."""
     words = message.split()
-    small = [i for i, word in enumerate(words) if word.lower() in {"the", "a", "an", "is", "are", "do", "does", "of", "to", "it"}]
+    small = [
+        i
+        for i, word in enumerate(words)
+        if word.lower() in {"the", "a", "an", "is", "are", "do", "does", "of", "to", "it"}
+    ]
     if small and len(words) > 3:
         del words[rng.choice(small)]
     return " ".join(words)

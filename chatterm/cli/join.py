@@ -50,16 +50,18 @@ def make_library(chosen: Settings) -> Library:
 def default_model(chosen: Settings, named: str | None) -> Path:
     """The model a command uses: the one that was named, else the one in the settings, else the only one.
 
+    With none but the tutor that is the tutor; it does not take the place of several others, though.
+
     Raises:
         ModelNotFound: there is none, or more than one to choose from.
     """
     library = make_library(chosen)
     if name := named or chosen.chat.model:
         return library.find(name)
-    models = library.local_models()
-    if len(models) == 1:
-        return models[0].path
-    if not models:
+    models = library.others()
+    if len(models) <= 1:
+        if (path := library.only_one()) is not None:
+            return path
         raise ModelNotFound("There is no model on this machine yet.", HOW_TO_GET_ONE)
     names = ", ".join(sorted(model.path.name for model in models)[:5])
     raise ModelNotFound(

@@ -37,8 +37,9 @@ def list_models(json: Annotated[bool, typer.Option("--json", help="Print one JSO
     ]
     for row in _aligned([("NAME", "QUANT", "SIZE", "FROM", "PATH"), *rows] if rows else []):
         sys.stdout.write(f"{row}\n")
-    if not models:
-        say(f"There is no model yet, neither in {cache.folder()} nor in the folders of your settings.")
+    if all(model.is_built_in for model in models):
+        other = "other " if models else ""
+        say(f"There is no {other}model yet, neither in {cache.folder()} nor in the folders of your settings.")
         say("Fetch one with `chatterm models pull OWNER/NAME`.")
     if unfinished:
         n_bytes = sum(size for *_, size in unfinished)

@@ -21,12 +21,12 @@ from textual.binding import BindingType
 from textual.command import Provider
 from textual.screen import Screen
 
-from chatterm import paths, settings
+from chatterm import paths, settings, tutor
 from chatterm.errors import ChattermError, ModelNotFound, SettingsError, StoreError
 from chatterm.settings import Settings
 from chatterm.ui import themes
 from chatterm.ui.background import Asked
-from chatterm.ui.commands import COMMANDS, bindings, checked_keymap, is_possible
+from chatterm.ui.commands import COMMANDS, bindings, checked_keymap, is_possible, key_of
 from chatterm.ui.looks import Looks
 from chatterm.ui.screens.opening import OpeningScreen
 
@@ -187,11 +187,13 @@ class ChatApp(App[None]):
             path = await asyncio.to_thread(self.library.first, named, picked, default)
         except ModelNotFound as error:
             self.chat_screen.show_error(error)
-        if picked is not None and not named and path != picked:
+        if picked is not None and not named and path != picked and not tutor.is_tutor(picked):
             self.notify(
                 f"{picked} is not there any more.", title="Another model than last", severity="warning", markup=False
             )
         if path is not None:
+            if tutor.is_tutor(path):
+                self.chat_screen.models.n_others = len(await asyncio.to_thread(self.library.others))
             self.chat_screen.models.load(path, is_pick=bool(self._model))
         else:
             self.chat_screen.models.offer([model.name for model in await asyncio.to_thread(self.library.local_models)])
@@ -236,6 +238,18 @@ class ChatApp(App[None]):
         path = await self.push_screen_wait(ModelPicker(self.library.local_models, current))
         if path is not None:
             self.chat_screen.models.load(path, is_pick=True)
+
+    @work(exclusive=True, group="settings")
+    async def action_get_model(self) -> None:
+        """Say how to come to a bigger model, and copy the command where it is wanted."""
+        if self.screen is not self._chat_screen:
+            return
+        from chatterm.ui.screens.get_model import GetModel  # late: not needed for the first paint
+
+        command = await self.push_screen_wait(GetModel(key_of("choose_model", self.keymap)))
+        if command is not None:
+            self.copy_to_clipboard(command)
+            self.notify("Paste it into another terminal.", title="Command copied", timeout=5)
 
     @work(exclusive=True, group="settings")
     async def action_settings(self) -> None:

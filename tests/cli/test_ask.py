@@ -197,3 +197,10 @@ def test_every_field_of_the_json_events_is_documented() -> None:
         assert f"`{choice}`" in text
     for field in ModelInfo.__struct_fields__:
         assert f"`{field}`" in text.split("The fields of `model`")[1]
+
+
+def test_without_a_model_the_tutor_answers() -> None:
+    done = run("ask", "What is a token?", "--temperature", "0")
+
+    assert done.returncode == 0, done.stderr
+    assert "token" in done.stdout

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.fake_hub import FakeHub
 
+from chatterm import tutor
 from chatterm.errors import ModelKept, ModelNotFound, RepoNotFound
 from chatterm.hub import cache, names
 from chatterm.hub.progress import Downloading, Pulled
@@ -20,8 +21,8 @@ from chatterm.quantizations import named_in
 from chatterm.settings import Settings
 
 
-def library(*folders: Path) -> Library:
-    return Library(Settings().merged({"models": {"folders": [str(folder) for folder in folders]}}))
+def library(*folders: Path, built_in: Path | None = None) -> Library:
+    return Library(Settings().merged({"models": {"folders": [str(folder) for folder in folders]}}), built_in)
 
 
 def in_cache(repo: str, file: str, content: bytes = b"x", *, etag: str = "a" * 64, commit: str = "0" * 40) -> Path:
@@ -296,3 +297,49 @@ def test_a_file_that_is_no_model_stays_in_the_list(tmp_path: Path) -> None:
     (tmp_path / "text.gguf").write_text("this is no model")
 
     assert [model.quantization for model in library(tmp_path).local_models()] == [""]
+
+
+def test_the_tutor_stands_last_under_its_name(tmp_path: Path) -> None:
+    (tmp_path / "zebra.gguf").write_bytes(b"x")
+    here = library(tmp_path, built_in=tutor.FILE)
+
+    first, last = here.local_models()
+
+    assert (first.name, last.name, last.source, last.quantization) == ("zebra", tutor.NAME, "chatterm", "Q8_0")
+    assert here.others() == [first]
+
+
+@pytest.mark.parametrize("name", ["tutor", "Tutor (built in)", "TUTOR", tutor.FILE.name])
+def test_the_tutor_is_found_by_its_name_whatever_else_is_called_so(tmp_path: Path, name: str) -> None:
+    (tmp_path / "another-tutor-7b.gguf").write_bytes(b"x")
+
+    assert library(tmp_path, built_in=tutor.FILE).find(name) == tutor.FILE
+
+
+def test_the_tutor_is_first_where_nothing_else_was_chosen(tmp_path: Path) -> None:
+    here = library(tmp_path, built_in=tutor.FILE)
+    assert here.first("", None, "") == tutor.FILE
+
+    only = tmp_path / "only.gguf"
+    only.write_bytes(b"x")
+    assert here.first("", None, "") == only
+
+    (tmp_path / "second.gguf").write_bytes(b"x")
+    assert here.first("", None, "") == tutor.FILE
+    assert here.first("", tmp_path / "second.gguf", "") == tmp_path / "second.gguf"
+
+
+def test_a_tutor_that_was_picked_is_found_after_a_move(tmp_path: Path) -> None:
+    (tmp_path / "only.gguf").write_bytes(b"x")
+    picked = tmp_path / "gone" / "chatterm" / "tutor" / tutor.FILE.name
+
+    assert library(tmp_path, built_in=tutor.FILE).first("", picked, "") == tutor.FILE
+
+
+def test_the_tutor_cannot_be_removed() -> None:
+    here = library(built_in=tutor.FILE)
+
+    with pytest.raises(ModelKept, match="part of chatterm"):
+        here.delete(here.model("tutor"))
+
+    assert tutor.FILE.exists()

@@ -147,12 +147,20 @@ def test_list_tells_models_in_columns_and_as_json(hub: FakeHub, tmp_path: Path) 
     assert [(record["repo"], record["size_bytes"]) for record in records] == [("", 1500), (REPO, 1_000_000)]
 
 
-def test_list_of_nothing_says_how_to_get_one() -> None:
+def test_list_of_the_tutor_alone_says_how_to_get_another() -> None:
     done = models("list")
 
     assert done.exit_code == 0
-    assert done.stdout == ""
+    assert [line.split("  ")[0] for line in done.stdout.splitlines()[1:]] == ["Tutor (built in)"]
+    assert "no other model" in done.stderr
     assert "models pull" in done.stderr
+
+
+def test_rm_of_the_tutor_is_refused() -> None:
+    done = models("rm", "tutor", "--yes")
+
+    assert done.exit_code == 1
+    assert "part of chatterm" in done.stderr
 
 
 def test_rm_asks_and_says_what_is_free(hub: FakeHub) -> None:
@@ -161,12 +169,12 @@ def test_rm_asks_and_says_what_is_free(hub: FakeHub) -> None:
     kept = models("rm", "tiny", answer="n\n")
     assert kept.exit_code == 1
     assert "Nothing was removed" in kept.stderr
-    assert models("list").stdout
+    assert "tiny" in models("list").stdout.lower()
 
     done = models("rm", "tiny", answer="y\n")
     assert done.exit_code == 0
     assert "1 MB are free again" in done.stderr
-    assert models("list").stdout == ""
+    assert "tiny" not in models("list").stdout.lower()
 
 
 def test_rm_with_yes_does_not_ask(hub: FakeHub) -> None:

@@ -24,8 +24,9 @@ def make_app(
     with_model: bool = True,
     model: str = "",
     continue_latest: bool = False,
+    built_in: Path | None = None,
 ) -> ChatApp:
-    """An app whose model says what is scripted; one that has none yet where `with_model` is false."""
+    """An app whose model says what is scripted; one that has none yet where `with_model` is false, nor the tutor."""
     chosen = settings or Settings()
     engine = engine or ScriptedEngine(*script)
     if with_model and engine.model is None:
@@ -34,7 +35,7 @@ def make_app(
     return ChatApp(
         lambda: Store.open(paths.store_file()),
         lambda: engine,
-        lambda: Library(chosen),
+        lambda: Library(chosen, built_in),
         chosen,
         model=model,
         continue_latest=continue_latest,

@@ -15,10 +15,11 @@ from textual.containers import Horizontal, Vertical
 from textual.dom import DOMNode
 from textual.message import Message
 
+from chatterm import tutor
 from chatterm.chat import Chat
 from chatterm.conversation import TurnState
 from chatterm.errors import ChattermError, EngineError, StoreError
-from chatterm.ui.commands import possible_in_footer, where_is
+from chatterm.ui.commands import key_of, possible_in_footer, where_is
 from chatterm.ui.messages import RunCommand
 from chatterm.ui.screens import hints
 from chatterm.ui.screens.command_screen import CommandScreen
@@ -33,6 +34,10 @@ from chatterm.ui.widgets.header import Header
 from chatterm.ui.widgets.prompt import Prompt, PromptHistory
 from chatterm.ui.widgets.sidebar import Sidebar
 from chatterm.ui.widgets.status import Status
+from chatterm.ui.widgets.suggestions import Suggestions
+
+HIGH = 18
+"""Rows from which suggestions leave room for what else is there."""
 
 
 class ChatScreen(CommandScreen):
@@ -60,6 +65,7 @@ class ChatScreen(CommandScreen):
         self.sidebar = Shelf(keymap, id="sidebar")
         self.composer = Composer(keymap)
         self.queue, self.prompt = self.composer.queue, self.composer.prompt
+        self.suggestions = Suggestions(tutor.QUESTIONS, key_of("read", keymap))
         self.footer = Footer(keymap)
         self.transcript = ConversationView(self.state, self.status, self._engine_free, id="transcript")
         self.models = ModelNotice(self.state, self.status, self.transcript, self._engine_free, keymap)
@@ -71,6 +77,7 @@ class ChatScreen(CommandScreen):
             yield self.sidebar
             with Vertical(id="middle"):
                 yield self.transcript
+                yield self.suggestions
                 yield self.models
                 yield self.composer
         yield self.status
@@ -98,6 +105,9 @@ class ChatScreen(CommandScreen):
         self.state.has_deleted = self.sidebar.has_deleted
         self.prompt.placeholder = hints.placeholder(self.state, self.keymap)
         self.footer.possible = possible_in_footer(self.state)
+        self.suggestions.is_shown = self.state.can_suggest and self.app.size.height >= HIGH
+        if self.suggestions.has_focus and not self.suggestions.is_shown:
+            self.prompt.focus()
 
     async def begin(self, chat: Chat, *, continue_latest: bool) -> None:
         """The store is open: show what there is, the latest conversation where it is asked for.
@@ -136,6 +146,19 @@ class ChatScreen(CommandScreen):
         else:
             self.prompt.take()
             self.transcript.answer(self.chat.reply(text))
+
+    @on(Suggestions.Asked)
+    def ask_suggested(self, event: Suggestions.Asked) -> None:
+        """A suggested question was picked; what is typed stays in the prompt."""
+        if self.state.can_suggest:
+            self.prompt.focus()
+            self.transcript.answer(self.chat.reply(event.text))
+
+    @on(Suggestions.TypedOn)
+    def type_on(self, event: Suggestions.TypedOn) -> None:
+        """A letter that was typed in the list goes on in the prompt."""
+        self.prompt.focus()
+        self.prompt.insert(event.text)
 
     def ask_for_model(self) -> None:
         """Nothing answers: say how that changes; what is typed stays in the prompt."""
@@ -301,8 +324,9 @@ class ChatScreen(CommandScreen):
         self.prompt.focus()
 
     def action_read(self) -> None:
-        """To the conversation, and back to writing."""
-        (self.prompt if self.transcript.has_focus else self.transcript).focus()
+        """To the conversation or the suggestions in its place, and back to writing."""
+        there = self.suggestions if self.suggestions.is_shown else self.transcript
+        (self.prompt if there.has_focus else there).focus()
 
     def action_toggle_sidebar(self) -> None:
         """Show or hide the list of conversations."""
@@ -328,6 +352,7 @@ class ChatScreen(CommandScreen):
         """The list has a place of its own where there is room; the prompt takes no more than its share."""
         self.composer.fit(self.app.size.height)
         self.sidebar.is_narrow = self.app.size.width < WIDE
+        self.refresh_state()
 
     def action_dismiss_banner(self) -> None:
         """Take down the notice."""

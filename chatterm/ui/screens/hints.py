@@ -36,6 +36,31 @@ def no_model_hint(names: Sequence[str], keymap: Mapping[str, str]) -> Content:
     )
 
 
+def tutor_hint(others: int, keymap: Mapping[str, str]) -> Content:
+    """The tutor answers, and nothing was said yet.
+
+    Args:
+        others: How many other models are here.
+        keymap: The user's own keys.
+    """
+    bigger = (
+        Content.assemble(
+            (f"{others} other {'model is' if others == 1 else 'models are'} here: ", "$foreground 60%"),
+            (key_of("choose_model", keymap), "$text-accent"), (" chooses one", "$foreground 60%"),
+        )
+        if others
+        else Content.assemble(
+            ("For everything else: ", "$foreground 60%"),
+            (key_of("get_model", keymap), "$text-accent"), (" gets a bigger model", "$foreground 60%"),
+        )
+    )  # fmt: skip
+    return Content.assemble(
+        ("Welcome to chatterm\n\n", "bold"),
+        "The tutor is ready: a tiny model, built in, that answers at once\nand explains how language models work.\n\n",
+        bigger,
+    )
+
+
 def hello_hint(model: str, keymap: Mapping[str, str]) -> Content:
     """A model is there, and nothing was said yet."""
     return Content.assemble(

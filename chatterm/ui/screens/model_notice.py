@@ -14,6 +14,7 @@ from textual import work
 from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
+from chatterm import tutor
 from chatterm.chat import Chat
 from chatterm.errors import ChattermError, LoadCancelled, WorkerDied
 from chatterm.events import Loaded
@@ -65,6 +66,8 @@ class ModelNotice(Banner):
         self._transcript = transcript
         self._engine_free = engine_free
         self._keymap = keymap
+        self.n_others = 0
+        """How many models are here besides the tutor."""
         self._loss: ChattermError | None = None  # why there is no model any more
         self._loader: Worker[None] | None = None  # what loads a model now, or did last
 
@@ -85,8 +88,8 @@ class ModelNotice(Banner):
         self._loader = loader = get_current_worker()
         self._state.model_path, self._state.loading_model = path, True
         if self._state.replying:
-            self._status.tell(next_model=path.stem)
-            self.notify(**hints.queued_model_notice(path.stem, self._keymap))
+            self._status.tell(next_model=tutor.name_of(path))
+            self.notify(**hints.queued_model_notice(tutor.name_of(path), self._keymap))
         self.post_message(self.Changed())
         try:
             async with self._engine_free:
@@ -109,7 +112,7 @@ class ModelNotice(Banner):
         self.clear("model")
         self._loss = None
         self._status.tell(
-            model=path.stem,
+            model=tutor.name_of(path),
             next_model="",
             quantization="",
             activity="waiting",
@@ -134,7 +137,10 @@ class ModelNotice(Banner):
         is_busy = self._state.busy
         if (model := self.chat.model) is not None:
             self._status.tell(model=model.name, quantization=model.quantization, n_ctx=model.n_ctx)
-            self._transcript.empty = hints.hello_hint(model.name, self._keymap)
+            if tutor.is_tutor(model.path):
+                self._transcript.empty = hints.tutor_hint(self.n_others, self._keymap)
+            else:
+                self._transcript.empty = hints.hello_hint(model.name, self._keymap)
             self.clear("model")
         elif not is_busy:
             self._status.tell(model="", quantization="", n_ctx=0)

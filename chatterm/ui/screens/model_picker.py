@@ -24,6 +24,7 @@ Models = Sequence[LocalModel] | Callable[[], Sequence[LocalModel]]
 
 LOOKING = "Looking for models …"
 NO_MATCH = "No model matches, and there is no such file."
+ABOUT_TUTOR = "knows only how language models work"
 EMPTY = """\
 There is no model on this machine yet.
 
@@ -156,7 +157,8 @@ class ModelPicker(ModalScreen[Path | None]):
     def _line(self, model: LocalModel) -> Content:
         """A model's name, and below it what is known about it."""
         mark = ("● ", "bold $success") if self._is_current(model) else ("  ", "")
-        facts = (model.quantization, amount(model.size_bytes), model.repo or str(model.path.parent), model.source)
+        where = (model.repo or str(model.path.parent), model.source)
+        facts = (model.quantization, amount(model.size_bytes), *((ABOUT_TUTOR,) if model.is_built_in else where))
         return Content.assemble(
             mark, (model.name, "bold"), ("\n  " + " · ".join(fact for fact in facts if fact), "$foreground-muted")
         )

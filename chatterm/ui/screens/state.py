@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chatterm import tutor
 from chatterm.chat import Chat
 from chatterm.conversation import Role, Turn
 
@@ -43,6 +44,12 @@ class State:
     def has_model(self) -> bool:
         """Whether there is a model that can be asked."""
         return self.chat is not None and self.chat.model is not None
+
+    @property
+    def can_suggest(self) -> bool:
+        """Whether the tutor waits for a first question."""
+        model = self.chat.model if self.chat is not None else None
+        return model is not None and tutor.is_tutor(model.path) and not self.turns and not self.busy
 
     @property
     def busy(self) -> bool:
