@@ -85,14 +85,44 @@ async def draw(folder: Path) -> None:
         await pilot.press("f2")
         (folder / "settings.svg").write_text(await picture(pilot, "likeliest"), encoding="utf-8")
         await pilot.press("escape")
+    await draw_first_start(folder)
 
 
-async def picture(pilot: Pilot[None], word: str) -> str:
-    """The screen as SVG, as soon as a word stands on it."""
+async def draw_first_start(folder: Path) -> None:
+    """What is seen where nothing was chosen yet."""
+    from chatterm import tutor
+    from chatterm.engine.scripted import ScriptedEngine
+    from chatterm.events import ModelInfo
+    from chatterm.library import Library
+    from chatterm.settings import Settings
+    from chatterm.store import Store
+    from chatterm.ui.app import ChatApp
+    from chatterm.ui.background import Asked
+
+    engine = ScriptedEngine("", model=ModelInfo(path=str(tutor.FILE), name="Tutor", quantization="Q8_0", n_ctx=1024))
+    chosen = Settings()
+
+    async def open_store() -> Store:
+        return await Store.open(folder_of_store() / "first.db")
+
+    app = ChatApp(open_store, lambda: engine, lambda: Library(chosen), chosen, terminal=Asked(is_dark=True))
+    async with app.run_test(size=(100, 30)) as pilot:
+        (folder / "first.svg").write_text(await picture(pilot, "click", "ready"), encoding="utf-8")
+
+
+def folder_of_store() -> Path:
+    """Where the pictures' own conversations lie."""
+    from chatterm import paths
+
+    return paths.ensure(paths.data_folder())
+
+
+async def picture(pilot: Pilot[None], *words: str) -> str:
+    """The screen as SVG, as soon as all words stand on it."""
     deadline = time.monotonic() + SECONDS_TO_WAIT
-    while word not in (drawn := pilot.app.export_screenshot(title="chatterm")):
+    while not all(word in (drawn := pilot.app.export_screenshot(title="chatterm")) for word in words):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{word!r} does not appear on the screen")
+            raise TimeoutError(f"{words} do not appear on the screen")
         await pilot.pause(0.05)
     without_fonts = re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)  # they would be fetched from elsewhere
     return without_fonts.replace("Fira Code", "Menlo, DejaVu Sans Mono")

@@ -88,7 +88,7 @@ def _compare_logits(llama: Any, network: Network) -> None:
     corpus, rng = read(), random.Random(6)
     worst, total, n, n_same = 0.0, 0.0, 0, 0
     for _ in range(N_LOGITS):
-        ids, _ = tokenizer.encode(Writer(corpus, rng).conversation(rng.randint(1, 4)))
+        ids = tokenizer.encode(Writer(corpus, rng).conversation(rng.randint(1, 4))).ids
         with torch.no_grad():
             ours: np.ndarray = network(torch.tensor([ids]))[0].numpy()  # (T, V)
         llama.reset()
@@ -105,7 +105,7 @@ def _compare_answers(llama: Any, network: Network) -> None:
     n_same = 0
     for _ in range(N_GREEDY):
         question, _ = Writer(corpus, rng).first()
-        ids, _ = tokenizer.encode([Message("user", question)])
+        ids = tokenizer.encode([Message("user", question)]).ids
         ids += [tokenizer.START, *tokenizer.ids_of("assistant\n")]
         n_same += _greedy_here(network, ids) == _greedy_there(llama, ids)
     print(f"  greedy answers: {n_same} of {N_GREEDY} are the same")

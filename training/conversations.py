@@ -39,6 +39,8 @@ class Message:
 
     role: Role
     text: str
+    about: tuple[str, str] = ("", "")
+    """Of an answer: its topic (or kind of small talk, or of refusal), and which part of what is written about it."""
 
 
 @dataclasses.dataclass
@@ -68,13 +70,15 @@ class Writer:
         self.rng = rng
         self.is_held_out = is_held_out
         self.state = State()
+        self.about = ("", "")
+        """What the last answer is about."""
 
     def conversation(self, n_exchanges: int) -> list[Message]:
         """Questions and answers in turn."""
         messages: list[Message] = []
         for i in range(n_exchanges):
             question, answer = self.first() if i == 0 else self.later()
-            messages += [Message("user", question), Message("assistant", answer)]
+            messages += [Message("user", question), Message("assistant", answer, self.about)]
         return messages
 
     def first(self) -> tuple[str, str]:
@@ -116,10 +120,11 @@ class Writer:
         if self.is_held_out and topic.held_out:
             return self.typed(self.rng.choice(topic.held_out)), self.definition(topic)
         dice = self.rng.random()
-        if dice < 0.14 and topic.asked:
+        if dice < 0.15 and topic.asked:
             questions, answer = self.rng.choice(topic.asked)
+            self.about = (topic.id, "asked")
             return self.typed(self.rng.choice(questions)), self.chosen(answer)
-        if dice < 0.72:
+        if dice < 0.84:
             return self.typed(self.rng.choice(topic.wordings)), self.definition(topic)
         return self.framed(topic)
 
@@ -139,6 +144,7 @@ class Writer:
 
     def definition(self, topic: Topic) -> str:
         """What a topic is."""
+        self.about = (topic.id, "define")
         [text] = self.rng.choices(topic.define, (5, 3, 2)[: len(topic.define)])
         answer = self.chosen(text)
         if self.rng.random() < 0.12:
@@ -147,6 +153,7 @@ class Writer:
 
     def more(self, topic: Topic) -> str:
         """What else there is to know about a topic."""
+        self.about = (topic.id, "more")
         if self.state.n_more >= len(topic.more):
             return self.named(self.rng.choice(self.corpus.refusals["done"]), topic)
         self.state.n_more += 1
@@ -154,6 +161,7 @@ class Writer:
 
     def example(self, topic: Topic) -> str:
         """An example, then another one."""
+        self.about = (topic.id, "example")
         if self.state.n_examples >= len(topic.example):
             return self.named(self.rng.choice(self.corpus.refusals["no_other_example"]), topic)
         self.state.n_examples += 1
@@ -162,26 +170,31 @@ class Writer:
 
     def why(self, topic: Topic) -> str:
         """What a topic is good for."""
+        self.about = (topic.id, "why")
         self.state.n_why += 1
         return f"The point of {topic.label}: {self.chosen(topic.why[(self.state.n_why - 1) % len(topic.why)])}"
 
     def simple(self, topic: Topic) -> str:
         """A topic as a picture from everyday life."""
+        self.about = (topic.id, "simple")
         self.state.n_simple += 1
         text = self.chosen(topic.simple[(self.state.n_simple - 1) % len(topic.simple)])
         return f"{capital(topic.label)} in simple words: {text}"
 
     def short(self, topic: Topic) -> str:
         """The first sentence about a topic."""
+        self.about = (topic.id, "short")
         sentence, _, _ = self.chosen(topic.define[0]).partition(". ")
         return f"{capital(topic.label)} in short: {sentence.rstrip('.')}."
 
     def next(self, topic: Topic) -> str:
         """What to ask after a topic."""
+        self.about = (topic.id, "next")
         return self.named(self.rng.choice(self.corpus.refusals["next"]), topic)
 
     def sure(self, topic: Topic) -> str:
         """How far the tutor can be trusted."""
+        self.about = (topic.id, "sure")
         return self.named(self.rng.choice(self.corpus.refusals["sure"]), topic)
 
     def follow_up(self, topic: Topic) -> tuple[str, str]:
@@ -215,6 +228,7 @@ class Writer:
         """A greeting and the like; the topic stays what it was."""
         kind = self.rng.choice(tuple(kinds) or tuple(self.corpus.small_talk))
         messages, answers = self.corpus.small_talk[kind]
+        self.about = (kind, "talk")
         self.state.has_refused = False
         [answer] = self.rng.choices(answers, (3, 2)[: len(answers)])
         return self.typed(self.rng.choice(messages), is_short=True), self.chosen(answer)
@@ -280,6 +294,7 @@ class Writer:
     def completion(self) -> tuple[str, str]:
         """A sentence to be completed."""
         self.state = State()
+        self.about = ("completion", "completion")
         beginning, choices = self.rng.choice(self.corpus.completions)
         frame = self.rng.choice(
             (
@@ -318,6 +333,7 @@ class Writer:
 
     def refusal(self, kind: str) -> str:
         """What is said instead of an answer."""
+        self.about = (f"refusal: {kind}", "refusal")
         return self.chosen(self.rng.choice(self.corpus.refusals[kind]))
 
     def named(self, text: str, topic: Topic) -> str:
@@ -336,6 +352,18 @@ class Writer:
     def short_typed(self, kind: str) -> str:
         """A follow-up as somebody types it."""
         return self.typed(self.rng.choice(self.corpus.follow_ups[kind]), is_short=True)
+
+
+def subjects(corpus: Corpus) -> list[str]:
+    """Everything that an answer can be about."""
+    refusals = (f"refusal: {kind}" for kind in ("out_of_scope", "advanced", "again", "why", "lost"))
+    return [*corpus.topics, *corpus.small_talk, *refusals, "completion"]
+
+
+PARTS = (
+    "define", "asked", "more", "example", "why", "simple", "short", "next", "sure", "talk", "refusal", "completion",
+)  # fmt: skip
+"""Which parts of what is written an answer can be."""
 
 
 def capital(text: str) -> str:

@@ -12,18 +12,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training import tokenizer
+from training import conversations, tokenizer
 from training.conversations import Writer, n_exchanges
 from training.corpus import read
 from training.places import BUILD, LONGEST, N_EXAMPLES, SEED
 
-LENGTHS = (32, 40, 48, 64, 96, 128, 192, 256, 384, 512, LONGEST)
+LENGTHS = (24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, LONGEST)
 """Examples are padded to the next of these."""
 N_BATCH = 4096
 """Tokens of a batch, padding included."""
-N_ROUTING = 12
+N_ROUTING = 8
 """Tokens of the answer in an example that teaches which topic a question means, and nothing more."""
 _PARTS = 40
+
+
+NOTHING = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Some examples, padded to one length. K: tokens that something is learned from; A: answers."""
+
+    ids: Tensor  # (B, T)
+    chosen: Tensor  # (K,), positions in the flattened (B, T - 1)
+    targets: Tensor  # (K,), the tokens that follow there
+    weights: Tensor  # (K,)
+    answers: Tensor  # (A,), positions in the flattened (B, T - 1) of the last token before each answer
+    subjects: Tensor  # (A,), numbers of `conversations.subjects`
+    parts: Tensor  # (A,), numbers of `conversations.PARTS`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,19 +48,42 @@ class Examples:
 
     ids: np.ndarray  # (N,) uint16
     weights: np.ndarray  # (N,) uint8, tenths
+    subjects: np.ndarray  # (N,) uint8, NOTHING but at the last token before an answer
+    parts: np.ndarray  # (N,) uint8, the same
     starts: np.ndarray  # (number of examples + 1,)
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def batch(self, chosen: np.ndarray, length: int) -> tuple[Tensor, Tensor]:
-        """Some examples: ids (B, length) and weights (B, length), padded."""
-        ids = np.full((len(chosen), length), tokenizer.PAD, np.int64)
-        weights = np.zeros((len(chosen), length), np.float32)
-        for row, i in enumerate(chosen):
+    def batch(self, rows: np.ndarray, length: int) -> Batch:
+        """Some examples, padded to a length."""
+        padded = {
+            "ids": np.full((len(rows), length), tokenizer.PAD, np.int64),
+            "weights": np.zeros((len(rows), length), np.float32),
+            "subjects": np.full((len(rows), length), NOTHING, np.int64),
+            "parts": np.full((len(rows), length), NOTHING, np.int64),
+        }
+        for row, i in enumerate(rows):
             a, b = self.starts[i], self.starts[i + 1]
-            ids[row, : b - a], weights[row, : b - a] = self.ids[a:b], self.weights[a:b] / 10
-        return torch.from_numpy(ids), torch.from_numpy(weights)
+            for name, array in padded.items():
+                array[row, : b - a] = getattr(self, name)[a:b]
+        weights = padded["weights"][:, 1:].ravel() / 10
+        subjects = padded["subjects"][:, :-1].ravel()
+        chosen, answers = np.flatnonzero(weights), np.flatnonzero(subjects != NOTHING)
+        return Batch(
+            *map(
+                torch.from_numpy,
+                (
+                    padded["ids"],
+                    chosen,
+                    padded["ids"][:, 1:].ravel()[chosen],
+                    weights[chosen],
+                    answers,
+                    subjects[answers],
+                    padded["parts"][:, :-1].ravel()[answers],
+                ),
+            )
+        )
 
     def batches(self, seed: int) -> Iterator[tuple[np.ndarray, int]]:
         """Batches of one pass, of one padded length each, in an order that only the seed decides."""
@@ -68,7 +107,7 @@ def make(n_examples: int = N_EXAMPLES) -> None:
     _save("held_out", held_out)
 
 
-def _part(wanted: tuple[int, int, bool]) -> list[tuple[list[int], list[int]]]:
+def _part(wanted: tuple[int, int, bool]) -> list[tokenizer.Encoded]:
     """One part of the examples; each part has a random generator of its own, so that it can be made anywhere."""
     part, n_examples, is_held_out = wanted
     corpus, rng = read(), random.Random(f"{SEED} {part}")
@@ -78,24 +117,33 @@ def _part(wanted: tuple[int, int, bool]) -> list[tuple[list[int], list[int]]]:
         dice = rng.random()
         if is_held_out:
             example = tokenizer.encode(writer.conversation(rng.randint(1, 3)))
-        elif dice < 0.02:
+        elif dice < 0.015:
             example = tokenizer.encode(writer.document(), rng)
-        elif dice < 0.66:
-            example = tokenizer.encode(writer.conversation(1), rng, answers=N_ROUTING)
+        elif dice < 0.82:
+            example = tokenizer.encode(writer.conversation(1), rng, n_answer=N_ROUTING)
         else:
             example = tokenizer.encode(writer.conversation(n_exchanges(rng)), rng)
-        if len(example[0]) <= LONGEST:
+        if len(example.ids) <= LONGEST:
             made.append(example)
     return made
 
 
-def _save(name: str, parts: list[list[tuple[list[int], list[int]]]]) -> None:
-    examples = [example for part in parts for example in part]
+def _save(name: str, made: list[list[tokenizer.Encoded]]) -> None:
+    examples = [example for part in made for example in part]
+    starts = np.cumsum([0, *(len(example.ids) for example in examples)])
+    numbers = {subject: i for i, subject in enumerate(conversations.subjects(read()))}
+    subjects, parts = (np.full(starts[-1], NOTHING, np.uint8) for _ in range(2))
+    for start, example in zip(starts, examples, strict=False):
+        for position, subject, part in example.answers:
+            subjects[start + position] = numbers[subject]
+            parts[start + position] = conversations.PARTS.index(part)
     np.savez(
         BUILD / f"{name}.npz",
-        ids=np.concatenate([np.array(ids, np.uint16) for ids, _ in examples]),
-        weights=np.concatenate([np.array(weights, np.uint8) for _, weights in examples]),
-        starts=np.cumsum([0, *(len(ids) for ids, _ in examples)]),
+        ids=np.concatenate([np.array(example.ids, np.uint16) for example in examples]),
+        weights=np.concatenate([np.array(example.weights, np.uint8) for example in examples]),
+        subjects=subjects,
+        parts=parts,
+        starts=starts,
     )
 
 
@@ -105,4 +153,4 @@ def load(name: str) -> Examples:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing: make it with `python -m training corpus`.")
     with np.load(path) as arrays:
-        return Examples(arrays["ids"], arrays["weights"], arrays["starts"])
+        return Examples(*(arrays[field.name] for field in dataclasses.fields(Examples)))

@@ -20,6 +20,8 @@ from training.places import TOKENIZER, WEIGHTS
 from training.tokenizer import BOS, END, PAD, SPECIAL
 
 Kind = Literal["f32", "q8_0"]
+TEMPERATURE = 0.3
+"""What the file recommends: high enough that wordings vary, low enough that the topic does not."""
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] != 'system' %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
@@ -71,6 +73,7 @@ def _describe(writer: GGUFWriter, shape: Shape, kind: Kind) -> None:
     writer.add_rope_dimension_count(shape.n_embd_head)
     writer.add_rope_freq_base(shape.rope_base)
     writer.add_vocab_size(shape.n_vocab)
+    writer.add_sampling_temp(TEMPERATURE)
     writer.add_file_type(LlamaFileType.ALL_F32 if kind == "f32" else LlamaFileType.MOSTLY_Q8_0)
     if kind == "q8_0":
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)

@@ -13,7 +13,7 @@ SHIPPED = Path(__file__).parent.parent / "chatterm" / "tutor" / "tutor-q8_0.gguf
 
 SEED = 20
 N_EXAMPLES = 400_000
-N_TOKENS = 20_000_000
+N_TOKENS = 18_000_000
 """How many tokens the network sees, padding left out."""
 N_VOCAB = 4096
 LONGEST = 1024

@@ -5,6 +5,7 @@ Also turns conversations into token ids with a weight for each: how much the net
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -79,35 +80,46 @@ def _harmless(piece: str) -> Sequence[str]:
     return (piece[:2], piece[2:]) if piece in SPECIAL else (piece,)
 
 
-def encode(
-    messages: Sequence[Message], rng: random.Random | None = None, *, answers: int = 0
-) -> tuple[list[int], list[int]]:
-    """Token ids of a conversation or text as the network reads it, and their weights in tenths.
+@dataclasses.dataclass
+class Encoded:
+    """A conversation or text as the network reads it."""
+
+    ids: list[int]
+    weights: list[int]
+    """For each token, in tenths, how much is learned from predicting it."""
+    answers: list[tuple[int, str, str]] = dataclasses.field(default_factory=list)
+    """For each answer, the position of the last token before it, what it is about, and which part of that."""
+
+
+def encode(messages: Sequence[Message], rng: random.Random | None = None, *, n_answer: int = 0) -> Encoded:
+    """Token ids of a conversation or text, and their weights.
 
     Args:
         messages: In turn; or one plain text.
         rng: Where given, some words of questions are cut in unusual places, so that misspelt ones are no surprise.
-        answers: Where not 0, the last answer ends after so many tokens.
+        n_answer: Where not 0, the last answer ends after so many tokens, and nothing is learned from questions.
     """
-    ids, weights = [BOS], [0]
-    for message in messages:
+    made = Encoded([BOS], [0])
+    asked = 0 if n_answer else ASKED
+    for i, message in enumerate(messages):
         if message.role == "text":
-            body = ids_of(message.text)
-            return [*ids, *body, BOS], [0, *[PLAIN] * len(body), PLAIN]
+            body = [*ids_of(message.text), BOS]
+            return Encoded([BOS, *body], [0, *[PLAIN] * len(body)])
         header = [START, *ids_of(f"{message.role}\n")]
+        made.ids += header
+        made.weights += [0] * len(header)
         if message.role == "user":
             body = [*(_cut(message.text, rng) if rng else ids_of(message.text)), END]
-            ids += [*header, *body, *ids_of("\n")]
-            weights += [0] * len(header) + [ASKED] * len(body) + [0]
+            weights = [asked] * len(body)
         else:
+            made.answers.append((len(made.ids) - 1, *message.about))
             body = [*ids_of(message.text), END]
-            ids += [*header, *body, *ids_of("\n")]
-            weights += [0] * len(header) + [FIRST if i < N_FIRST else REST for i in range(len(body))] + [0]
-    if answers:
-        n = len(ids_of("\n")) + len(body) - answers
-        if n > 0:
-            return ids[:-n], weights[:-n]
-    return ids, weights
+            weights = [FIRST if k < N_FIRST else REST for k in range(len(body))]
+            if n_answer and i == len(messages) - 1:
+                return Encoded(made.ids + body[:n_answer], made.weights + weights[:n_answer], made.answers)
+        made.ids += [*body, *ids_of("\n")]
+        made.weights += [*weights, 0]
+    return made
 
 
 def _cut(text: str, rng: random.Random) -> list[int]:

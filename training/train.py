@@ -1,36 +1,63 @@
 """Trains the network; it can be interrupted at any time and goes on from its last checkpoint.
 
-Matrices learn by Muon (Jordan et al. 2024), everything else by AdamW. What is exported is a moving average of the
-weights, which knows more than the weights themselves.
+Matrices learn by Muon (Jordan et al. 2024), everything else by AdamW. Beside predicting tokens, the network learns to
+name what the answer will be about from the last token before it; that teaches what a question means more directly,
+and is thrown away at the end. What is exported is a moving average of the weights, which knows more than they do.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from training.dataset import Examples, load
+from training import conversations, tokenizer
+from training.corpus import read
+from training.dataset import Batch, Examples, load
 from training.model import Network, Shape
 from training.places import CHECKPOINT, N_TOKENS, N_VOCAB, SEED, WEIGHTS
 
 MUON_RATE, ADAM_RATE = 0.02, 0.003
 WARM_UP = 0.01
 """Share of the training in which the rates rise."""
-CONSTANT = 0.45
+CONSTANT = 0.4
 """Share after which they fall to nothing."""
 DROPOUT = 0.05
 SMOOTHING = 0.01
+NAMING = 0.5
+"""How much naming the subject counts beside predicting tokens; naming the part of it counts half of that."""
 AVERAGED = 0.997
 """How much of the average stays at each step."""
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
 STEPS_BETWEEN_REPORTS = 50
 STEPS_BETWEEN_CHECKS = 500
+
+
+class Pupil(nn.Module):
+    """The network, and what names subject and part of an answer while it learns."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.network = Network(shape)
+        self.subject = nn.Linear(shape.n_embd, len(conversations.subjects(read())))
+        self.part = nn.Linear(shape.n_embd, len(conversations.PARTS))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss."""
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = self.network.hidden(batch.ids[:, :-1]).flatten(0, 1)  # (B * (T - 1), n_embd)
+            logits = F.linear(hidden[batch.chosen], self.network.token_embd.weight)  # (K, V)
+            before = hidden[batch.answers]  # (A, n_embd)
+            subjects, parts = self.subject(before), self.part(before)
+        losses = F.cross_entropy(logits.float(), batch.targets, reduction="none", label_smoothing=SMOOTHING)
+        naming = F.cross_entropy(subjects.float(), batch.subjects, label_smoothing=SMOOTHING)
+        naming = naming + 0.5 * F.cross_entropy(parts.float(), batch.parts, label_smoothing=SMOOTHING)
+        return (losses * batch.weights).sum() / batch.weights.sum() + NAMING * naming
 
 
 class Run:
@@ -39,15 +66,14 @@ class Run:
     def __init__(self, shape: Shape, n_tokens: int) -> None:
         torch.manual_seed(SEED)
         self.n_tokens = n_tokens
-        self.network = Network(shape)
-        self.network.dropout = DROPOUT
-        self.average = {name: weight.detach().clone() for name, weight in self.network.named_parameters()}
-        matrices = [p for name, p in self.network.named_parameters() if p.dim() == 2 and "token_embd" not in name]
-        others = [p for name, p in self.network.named_parameters() if p.dim() != 2 or "token_embd" in name]
-        self.others = others
+        self.pupil = Pupil(shape)
+        self.pupil.network.dropout = DROPOUT
+        self.average = {name: weight.detach().clone() for name, weight in self.pupil.named_parameters()}
+        matrices = {name: p for name, p in self.pupil.named_parameters() if "layers" in name and p.dim() == 2}
+        self.others = [p for name, p in self.pupil.named_parameters() if name not in matrices]
         self.optimizers: list[tuple[torch.optim.Optimizer, float]] = [
-            (torch.optim.Muon(matrices, lr=MUON_RATE, momentum=0.95, weight_decay=0.02), MUON_RATE),
-            (torch.optim.AdamW(others, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0), ADAM_RATE),
+            (torch.optim.Muon(list(matrices.values()), lr=MUON_RATE, momentum=0.95, weight_decay=0.02), MUON_RATE),
+            (torch.optim.AdamW(self.others, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0), ADAM_RATE),
         ]
         self.step = self.n_seen = self.epoch = self.n_in_epoch = 0
 
@@ -56,29 +82,29 @@ class Run:
         done = self.n_seen / self.n_tokens
         return min(1.0, (done + 1e-4) / WARM_UP, (1 - done) / (1 - CONSTANT)) if done < 1 else 0.0
 
-    def learn(self, loss_of: Callable[[Tensor, Tensor], Tensor], ids: Tensor, weights: Tensor) -> float:
+    def learn(self, loss_of: Any, batch: Batch) -> float:
         """One step; gives the loss."""
         rate = self.rate()
         for optimizer, full in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = full * rate
-        loss = loss_of(ids, weights)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = loss_of(batch)
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.others, 1.0)
         for optimizer, _ in self.optimizers:
             optimizer.step()
-        self.network.zero_grad(set_to_none=True)
+        self.pupil.zero_grad(set_to_none=True)
         kept = min(AVERAGED, self.step / (self.step + 10))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.values()), list(self.network.parameters()), 1 - kept)
+            torch._foreach_lerp_(list(self.average.values()), list(self.pupil.parameters()), 1 - kept)
         self.step += 1
-        self.n_seen += int((ids != 3).sum())
+        self.n_seen += int((batch.ids != tokenizer.PAD).sum())
         return float(loss.detach())
 
     def save(self) -> None:
         """Write a checkpoint; an interrupted write leaves the one before."""
         state: dict[str, Any] = {
-            "network": self.network.state_dict(),
+            "pupil": self.pupil.state_dict(),
             "average": self.average,
             "optimizers": [optimizer.state_dict() for optimizer, _ in self.optimizers],
             "at": (self.step, self.n_seen, self.epoch, self.n_in_epoch),
@@ -93,19 +119,24 @@ class Run:
         if not CHECKPOINT.is_file():
             return
         state = torch.load(CHECKPOINT)
-        self.network.load_state_dict(state["network"])
+        self.pupil.load_state_dict(state["pupil"])
         self.average = state["average"]
         for (optimizer, _), saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step, self.n_seen, self.epoch, self.n_in_epoch = state["at"]
         torch.set_rng_state(state["rng"])
 
-    def batches(self, examples: Examples) -> Iterator[tuple[Tensor, Tensor]]:
+    def keep_weights(self) -> None:
+        """Write the averaged weights of the network, without what names subjects."""
+        weights = {name.removeprefix("network."): w for name, w in self.average.items() if name.startswith("network.")}
+        torch.save({"shape": self.pupil.network.shape.__dict__, "weights": weights}, WEIGHTS)
+
+    def batches(self, examples: Examples) -> Iterator[Batch]:
         """The batches that come now, pass after pass."""
         while True:
-            for i, (chosen, length) in enumerate(examples.batches(SEED + self.epoch)):
+            for i, (rows, length) in enumerate(examples.batches(SEED + self.epoch)):
                 if i >= self.n_in_epoch:
-                    yield examples.batch(chosen, length)
+                    yield examples.batch(rows, length)
                     self.n_in_epoch = i + 1
             self.epoch, self.n_in_epoch = self.epoch + 1, 0
 
@@ -119,23 +150,13 @@ def train(
     run = Run(shape or Shape(n_vocab=N_VOCAB), n_tokens)
     run.resume()
     examples, held_out = load("train"), load("held_out")
-    print(f"{sum(p.numel() for p in run.network.parameters()):,} parameters, {len(examples):,} examples", flush=True)
-
-    def loss_of(ids: Tensor, weights: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = run.network(ids[:, :-1])
-        losses = F.cross_entropy(
-            logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none", label_smoothing=SMOOTHING
-        )
-        weights = weights[:, 1:].flatten()
-        return (losses * weights).sum() / weights.sum().clamp(min=1.0)
-
-    compiled = torch.compile(loss_of, dynamic=True) if is_compiled else loss_of
+    print(f"{sum(p.numel() for p in run.pupil.network.parameters()):,} parameters, {len(examples):,} examples")
+    loss_of = torch.compile(run.pupil, dynamic=True) if is_compiled else run.pupil
     began, saved, n_before, recent = time.monotonic(), time.monotonic(), run.n_seen, 0.0
-    for ids, weights in run.batches(examples):
+    for batch in run.batches(examples):
         if run.n_seen >= n_tokens:
             break
-        loss = run.learn(compiled, ids, weights)
+        loss = run.learn(loss_of, batch)
         recent = loss if not recent else 0.98 * recent + 0.02 * loss
         if run.step % STEPS_BETWEEN_REPORTS == 0:
             speed = (run.n_seen - n_before) / (time.monotonic() - began)
@@ -150,26 +171,26 @@ def train(
             run.save()
             saved = time.monotonic()
     run.save()
+    run.keep_weights()
     print(f"end: {run.step} steps, {run.n_seen:,} tokens, held out: {check(run, held_out)}", flush=True)
-    torch.save({"shape": run.network.shape.__dict__, "weights": run.average}, WEIGHTS)
 
 
 @torch.no_grad()
-def check(run: Run, examples: Examples, n: int = 320) -> str:
-    """The averaged network on wordings it has never seen: loss of the first tokens of answers, and of the others."""
-    network = Network(run.network.shape)
-    network.load_state_dict(run.average, strict=False)
-    network.eval()
-    sums = np.zeros(4)
+def check(run: Run, examples: Examples, n: int = 800) -> str:
+    """The averaged network on wordings it has never seen: how often it names the subject, and the loss of tokens."""
     rng = torch.get_rng_state()
+    pupil = Pupil(run.pupil.network.shape)
+    pupil.load_state_dict(run.average, strict=False)
+    pupil.eval()
+    n_right, n_answers, losses = 0, 0, []
     for i in range(0, n, 8):
-        sizes = np.diff(examples.starts)[i : i + 8]
-        ids, weights = examples.batch(np.arange(i, i + 8), int(sizes.max()))
+        rows = np.arange(i, i + 8)
+        batch = examples.batch(rows, int(np.diff(examples.starts)[rows].max()))
         with torch.autocast("cpu", torch.bfloat16):
-            logits = network(ids[:, :-1])
-        losses = F.cross_entropy(logits.float().transpose(1, 2), ids[:, 1:], reduction="none")
-        for k, weight in enumerate((3.0, 1.0)):
-            chosen = (weights[:, 1:] - weight).abs() < 0.01
-            sums[2 * k : 2 * k + 2] += float(losses[chosen].sum()), int(chosen.sum())
+            hidden = pupil.network.hidden(batch.ids[:, :-1]).flatten(0, 1)
+            logits = F.linear(hidden[batch.chosen], pupil.network.token_embd.weight)
+            n_right += int((pupil.subject(hidden[batch.answers]).argmax(-1) == batch.subjects).sum())
+        n_answers += len(batch.answers)
+        losses.append(float(F.cross_entropy(logits.float(), batch.targets)))
     torch.set_rng_state(rng)
-    return f"first tokens {sums[0] / sums[1]:.4f}, the rest {sums[2] / sums[3]:.4f}"
+    return f"{n_right / n_answers:.1%} of subjects named, loss {np.mean(losses):.4f}"

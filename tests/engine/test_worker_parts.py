@@ -287,7 +287,9 @@ def test_a_library_with_another_layout_is_found_out() -> None:
     assert found == ["llama_context_default_params gives n_ctx = 7 instead of 512"]
 
 
-@pytest.mark.parametrize(("system", "expected"), [(b"AVX2 = 1 | AMX_INT8 = 1 |", False), (b"AVX2 = 1 | REPACK = 1", True)])
+@pytest.mark.parametrize(
+    ("system", "expected"), [(b"AVX2 = 1 | AMX_INT8 = 1 |", False), (b"AVX2 = 1 | REPACK = 1", True)]
+)
 def test_weights_are_not_laid_out_for_amx_on_which_llama_cpp_crashes(system: bytes, expected: bool) -> None:
     silent = SimpleNamespace(
         llama_log_callback=lambda write: write,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.terminal import Terminal, chatterm
 
+SUGGESTED = r"(?s)Ask, for example.*or click.*● ready"
 FINISHED = r"tok/s"
 
 
@@ -17,7 +18,7 @@ def ends_well(terminal: Terminal) -> None:
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), (120, 36)])
 def test_the_first_start_leads_to_an_answer_in_two_keys(columns: int, rows: int) -> None:
     with chatterm(columns=columns, rows=rows) as terminal:
-        screen = terminal.wait_for("Ask, for example")
+        screen = terminal.wait_for(SUGGESTED)
         assert "1 What is a token?" in screen
         assert "5 Get a bigger model" in screen
         terminal.send("tab", "1")
@@ -29,7 +30,7 @@ def test_the_first_start_leads_to_an_answer_in_two_keys(columns: int, rows: int)
 
 def test_a_question_can_be_clicked() -> None:
     with chatterm() as terminal:
-        terminal.wait_for("Ask, for example")
+        terminal.wait_for(SUGGESTED)
         terminal.click("What does temperature do?")
         terminal.wait_for(FINISHED)
         terminal.wait_for(r"[Tt]emperature (is|reshapes|divides)")
@@ -38,9 +39,9 @@ def test_a_question_can_be_clicked() -> None:
 
 def test_the_way_to_a_bigger_model_is_shown() -> None:
     with chatterm() as terminal:
-        terminal.wait_for("Ask, for example")
+        terminal.wait_for(SUGGESTED)
         terminal.click("Get a bigger model")
         terminal.wait_for("models pull Qwen/")
         terminal.send("escape")
-        terminal.wait_for("Ask, for example")
+        terminal.wait_for(SUGGESTED)
         ends_well(terminal)

@@ -56,7 +56,7 @@ def tutor_hint(others: int, keymap: Mapping[str, str]) -> Content:
     )  # fmt: skip
     return Content.assemble(
         ("Welcome to chatterm\n\n", "bold"),
-        "The tutor is ready: a tiny model, built in, that answers at once\nand explains how language models work.\n\n",
+        "The tutor is ready: a tiny model, built in,\nthat explains how language models work.\n\n",
         bigger,
     )
 
