@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from chatterm import tutor
 from chatterm.conversation import Conversation, Role, Turn, TurnState
 from chatterm.draft import Draft
 from chatterm.engine.base import Engine, Prompt, PromptTurn
@@ -30,7 +31,7 @@ from chatterm.events import (
     ReplyEvent,
     Trimmed,
 )
-from chatterm.settings import Settings
+from chatterm.settings import Sampling, Settings
 from chatterm.store import Journal, Store
 
 T = TypeVar("T")
@@ -87,6 +88,7 @@ class Chat:
         self._flush_seconds = flush_seconds
         self._clock = clock
         self._journal = Journal(store)
+        self._suited: Journal | None = None  # the new conversation that has the tutor's temperature
         self._writing: tuple[Journal, Draft] | None = None
         self._kept: list[Journal] = []  # being written, or not saved yet
 
@@ -169,6 +171,7 @@ class Chat:
         """Begin another conversation, with the default settings."""
         self._journal = Journal(self.store)
         self.unseen = frozenset()
+        self._suit_tutor()
 
     async def conversations(self, title_contains: str = "", limit: int = 200, offset: int = 0) -> list[Conversation]:
         """Conversations for a list, newest first."""
@@ -255,6 +258,19 @@ class Chat:
         async with aclosing(_generator(self.engine.load(path, self.effective.load))) as events:
             async for event in events:
                 yield event
+        self._suit_tutor()
+
+    def _suit_tutor(self) -> None:
+        """Begin a new conversation with the tutor at its own temperature, unless the user has set one."""
+        if self.conversation is not None or self.settings.sampling.temperature != Sampling().temperature:
+            return
+        own = self.overrides.get("sampling", {})
+        wants = self.model is not None and tutor.is_tutor(self.model.path)
+        if wants and "temperature" not in own:
+            self._journal.overrides = _overlaid(self.overrides, {"sampling": {"temperature": tutor.TEMPERATURE}})
+            self._suited = self._journal
+        elif not wants and self._suited is self._journal and own.get("temperature") == tutor.TEMPERATURE:
+            self._journal.overrides = _overlaid(self.overrides, {"sampling": {"temperature": None}})
 
     async def reply(self, text: str) -> AsyncGenerator[ChatEvent, None]:
         """Ask, and pass on how the answer comes; closing the iterator stops it and keeps what arrived.

@@ -1,4 +1,4 @@
-"""The steps, one command each: `python -m training corpus | train | export | compare | evaluate`."""
+"""The steps, one command each: `python -m training corpus | train | refine | export | compare | evaluate`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ def main() -> None:
     steps = parser.add_subparsers(dest="step", required=True)
     corpus = steps.add_parser("corpus", help="train the tokenizer and make the examples")
     corpus.add_argument("--examples", type=int, default=places.N_EXAMPLES)
-    train = steps.add_parser("train", help="train the network, from the last checkpoint where there is one")
-    train.add_argument("--tokens", type=int, default=places.N_TOKENS)
-    train.add_argument("--threads", type=int, default=0)
-    train.add_argument("--eager", action="store_true", help="without torch.compile: slower, but starts at once")
+    for name, n_tokens, about in (
+        ("train", places.N_TOKENS, "train the network, from the last checkpoint where there is one"),
+        ("refine", places.N_TOKENS_REFINING, "go on from what `train` has left, mostly with single questions"),
+    ):
+        step = steps.add_parser(name, help=about)
+        step.add_argument("--tokens", type=int, default=n_tokens)
+        step.add_argument("--threads", type=int, default=0)
+        step.add_argument("--eager", action="store_true", help="without torch.compile: slower, but starts at once")
     export = steps.add_parser("export", help="write the GGUF file that is shipped")
     export.add_argument("--to", type=Path, default=places.SHIPPED)
     export.add_argument("--kind", choices=("q8_0", "f32"), default="q8_0")
@@ -35,10 +39,11 @@ def main() -> None:
 
             tokenizer.train()
             dataset.make(arguments.examples)
-        case "train":
+        case "train" | "refine":
             from training import train as training
 
-            training.train(arguments.tokens, is_compiled=not arguments.eager, n_threads=arguments.threads)
+            run = training.train if arguments.step == "train" else training.refine
+            run(arguments.tokens, is_compiled=not arguments.eager, n_threads=arguments.threads)
         case "export":
             from training.export import export as write
 

@@ -58,17 +58,19 @@ class State:
 class Writer:
     """Writes one conversation."""
 
-    def __init__(self, corpus: Corpus, rng: random.Random, *, is_held_out: bool = False) -> None:
+    def __init__(self, corpus: Corpus, rng: random.Random, *, is_held_out: bool = False, noise: float = 1.0) -> None:
         """A conversation that has not begun.
 
         Args:
             corpus: The written text.
             rng: Decides everything.
             is_held_out: Whether topics are asked in words that training never sees.
+            noise: How carelessly people type.
         """
         self.corpus = corpus
         self.rng = rng
         self.is_held_out = is_held_out
+        self.noise = noise
         self.state = State()
         self.about = ("", "")
         """What the last answer is about."""
@@ -84,9 +86,9 @@ class Writer:
     def first(self) -> tuple[str, str]:
         """A question and answer that need nothing before them."""
         dice = self.rng.random()
-        if dice < 0.63:
+        if dice < 0.58:
             return self.about_topic()
-        if dice < 0.76:
+        if dice < 0.74:
             return self.small_talk()
         if dice < 0.96:
             return self.out_of_scope()
@@ -347,7 +349,7 @@ class Writer:
 
     def typed(self, message: str, *, is_short: bool = False) -> str:
         """A message as somebody types it."""
-        return typed(message, self.corpus.frames, self.rng, is_short=is_short)
+        return typed(message, self.corpus.frames, self.rng, is_short=is_short, noise=self.noise)
 
     def short_typed(self, kind: str) -> str:
         """A follow-up as somebody types it."""

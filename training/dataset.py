@@ -15,7 +15,7 @@ from torch import Tensor
 from training import conversations, tokenizer
 from training.conversations import Writer, n_exchanges
 from training.corpus import read
-from training.places import BUILD, LONGEST, N_EXAMPLES, SEED
+from training.places import BUILD, LONGEST, N_EXAMPLES, N_REFINING, SEED
 
 LENGTHS = (24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, LONGEST)
 """Examples are padded to the next of these."""
@@ -98,28 +98,32 @@ class Examples:
             yield batches[i]
 
 
-def make(n_examples: int = N_EXAMPLES) -> None:
-    """Writes the examples for training, and those made of wordings that training never sees."""
+def make(n_examples: int = N_EXAMPLES, n_refining: int = N_REFINING) -> None:
+    """Writes the examples for training, those for its end, and those made of wordings that training never sees.
+
+    At the end nearly all are single questions in which people type with more care, since by then the network tells
+    the answers well, but does not yet know which one is meant.
+    """
     with multiprocessing.Pool() as pool:
-        parts = pool.map(_part, [(part, n_examples // _PARTS, False) for part in range(_PARTS)])
-        held_out = pool.map(_part, [(1000, 3000, True)])
-    _save("train", parts)
-    _save("held_out", held_out)
+        _save("train", pool.map(_part, [("train", part, n_examples // _PARTS) for part in range(_PARTS)]))
+        _save("refine", pool.map(_part, [("refine", part, n_refining // _PARTS) for part in range(_PARTS)]))
+        _save("held_out", pool.map(_part, [("held_out", 0, 3000)]))
 
 
-def _part(wanted: tuple[int, int, bool]) -> list[tokenizer.Encoded]:
+def _part(wanted: tuple[str, int, int]) -> list[tokenizer.Encoded]:
     """One part of the examples; each part has a random generator of its own, so that it can be made anywhere."""
-    part, n_examples, is_held_out = wanted
-    corpus, rng = read(), random.Random(f"{SEED} {part}")
+    kind, part, n_examples = wanted
+    is_held_out, noise = kind == "held_out", 0.4 if kind == "refine" else 1.0
+    corpus, rng = read(), random.Random(f"{SEED} {kind} {part}")
     made = []
     while len(made) < n_examples:
-        writer = Writer(corpus, rng, is_held_out=is_held_out)
+        writer = Writer(corpus, rng, is_held_out=is_held_out, noise=noise)
         dice = rng.random()
         if is_held_out:
             example = tokenizer.encode(writer.conversation(rng.randint(1, 3)))
         elif dice < 0.015:
             example = tokenizer.encode(writer.document(), rng)
-        elif dice < 0.82:
+        elif dice < (0.92 if kind == "refine" else 0.82):
             example = tokenizer.encode(writer.conversation(1), rng, n_answer=N_ROUTING)
         else:
             example = tokenizer.encode(writer.conversation(n_exchanges(rng)), rng)

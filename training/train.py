@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from training import conversations, tokenizer
 from training.corpus import read
 from training.dataset import Batch, Examples, load
 from training.model import Network, Shape
-from training.places import CHECKPOINT, N_TOKENS, N_VOCAB, SEED, WEIGHTS
+from training.places import CHECKPOINT, N_TOKENS, N_TOKENS_REFINING, N_VOCAB, SEED, WEIGHTS
 
 MUON_RATE, ADAM_RATE = 0.02, 0.003
 WARM_UP = 0.01
@@ -31,11 +32,15 @@ DROPOUT = 0.05
 SMOOTHING = 0.01
 NAMING = 0.5
 """How much naming the subject counts beside predicting tokens; naming the part of it counts half of that."""
+LATE = 0.62
+"""Share after which most batches are single questions: by then the network tells the answers well, but not yet which."""
+LONG, LONG_KEPT = 64, 0.35
+"""Tokens from which a batch is one of conversations, and how many of these are kept late."""
 AVERAGED = 0.997
 """How much of the average stays at each step."""
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
 STEPS_BETWEEN_REPORTS = 50
-STEPS_BETWEEN_CHECKS = 500
+STEPS_BETWEEN_CHECKS = 300
 
 
 class Pupil(nn.Module):
@@ -55,17 +60,29 @@ class Pupil(nn.Module):
             before = hidden[batch.answers]  # (A, n_embd)
             subjects, parts = self.subject(before), self.part(before)
         losses = F.cross_entropy(logits.float(), batch.targets, reduction="none", label_smoothing=SMOOTHING)
-        naming = F.cross_entropy(subjects.float(), batch.subjects, label_smoothing=SMOOTHING)
-        naming = naming + 0.5 * F.cross_entropy(parts.float(), batch.parts, label_smoothing=SMOOTHING)
+        naming = F.cross_entropy(subjects.float(), batch.subjects, label_smoothing=SMOOTHING, reduction="sum")
+        naming = naming + 0.5 * F.cross_entropy(parts.float(), batch.parts, label_smoothing=SMOOTHING, reduction="sum")
+        naming = naming / max(1, len(batch.answers))  # plain text has none
         return (losses * batch.weights).sum() / batch.weights.sum() + NAMING * naming
 
 
 class Run:
     """One training from its beginning to its end."""
 
-    def __init__(self, shape: Shape, n_tokens: int) -> None:
+    def __init__(
+        self, shape: Shape, n_tokens: int, checkpoint: Path = CHECKPOINT, peak: float = 1.0, constant: float = CONSTANT
+    ) -> None:
+        """With fresh weights.
+
+        Args:
+            shape: Of the network.
+            n_tokens: After so many it ends.
+            checkpoint: Where it is kept, and goes on from.
+            peak: The highest share of the full learning rates.
+            constant: Share of the run after which they fall.
+        """
         torch.manual_seed(SEED)
-        self.n_tokens = n_tokens
+        self.n_tokens, self.checkpoint, self.peak, self.constant = n_tokens, checkpoint, peak, constant
         self.pupil = Pupil(shape)
         self.pupil.network.dropout = DROPOUT
         self.average = {name: weight.detach().clone() for name, weight in self.pupil.named_parameters()}
@@ -76,11 +93,14 @@ class Run:
             (torch.optim.AdamW(self.others, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0), ADAM_RATE),
         ]
         self.step = self.n_seen = self.epoch = self.n_in_epoch = 0
+        self.before: dict[str, Tensor] = {}
+        """The averaged weights that the run began with, where it did."""
 
     def rate(self) -> float:
         """The share of the full learning rate that counts now."""
         done = self.n_seen / self.n_tokens
-        return min(1.0, (done + 1e-4) / WARM_UP, (1 - done) / (1 - CONSTANT)) if done < 1 else 0.0
+        share = min(1.0, (done + 1e-4) / WARM_UP, (1 - done) / (1 - self.constant)) if done < 1 else 0.0
+        return self.peak * share
 
     def learn(self, loss_of: Any, batch: Batch) -> float:
         """One step; gives the loss."""
@@ -110,15 +130,15 @@ class Run:
             "at": (self.step, self.n_seen, self.epoch, self.n_in_epoch),
             "rng": torch.get_rng_state(),
         }
-        beside = CHECKPOINT.with_suffix(".new")
+        beside = self.checkpoint.with_suffix(".new")
         torch.save(state, beside)
-        beside.replace(CHECKPOINT)
+        beside.replace(self.checkpoint)
 
     def resume(self) -> None:
         """Go on from the checkpoint, where there is one."""
-        if not CHECKPOINT.is_file():
+        if not self.checkpoint.is_file():
             return
-        state = torch.load(CHECKPOINT)
+        state = torch.load(self.checkpoint)
         self.pupil.load_state_dict(state["pupil"])
         self.average = state["average"]
         for (optimizer, _), saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -126,35 +146,57 @@ class Run:
         self.step, self.n_seen, self.epoch, self.n_in_epoch = state["at"]
         torch.set_rng_state(state["rng"])
 
+    def begin_with(self, finished: Path) -> None:
+        """Begin with the averaged weights of a run that has ended."""
+        self.before = torch.load(finished)["average"]
+        self.average = {name: weight.clone() for name, weight in self.before.items()}
+        self.pupil.load_state_dict(self.average, strict=False)
+
     def keep_weights(self) -> None:
-        """Write the averaged weights of the network, without what names subjects."""
-        weights = {name.removeprefix("network."): w for name, w in self.average.items() if name.startswith("network.")}
+        """Write the averaged weights of the network, without what names subjects.
+
+        Where the run began with those of another one, halfway between the two: of both, that misunderstands least and
+        keeps the most of its answers in one piece.
+        """
+        average = {name: weight.lerp(self.before.get(name, weight), 0.5) for name, weight in self.average.items()}
+        weights = {name.removeprefix("network."): w for name, w in average.items() if name.startswith("network.")}
         torch.save({"shape": self.pupil.network.shape.__dict__, "weights": weights}, WEIGHTS)
 
     def batches(self, examples: Examples) -> Iterator[Batch]:
         """The batches that come now, pass after pass."""
         while True:
             for i, (rows, length) in enumerate(examples.batches(SEED + self.epoch)):
-                if i >= self.n_in_epoch:
+                is_long, is_late = length > LONG, self.n_seen > LATE * self.n_tokens
+                if i >= self.n_in_epoch and not (is_long and is_late and np.random.default_rng(i).random() > LONG_KEPT):
                     yield examples.batch(rows, length)
                     self.n_in_epoch = i + 1
             self.epoch, self.n_in_epoch = self.epoch + 1, 0
 
 
-def train(
-    n_tokens: int = N_TOKENS, shape: Shape | None = None, *, is_compiled: bool = True, n_threads: int = 0
-) -> None:
+def train(n_tokens: int = N_TOKENS, *, is_compiled: bool = True, n_threads: int = 0) -> None:
     """Train until so many tokens were seen, and write the averaged weights."""
+    run = Run(Shape(n_vocab=N_VOCAB), n_tokens)
+    _go_on(run, "train", is_compiled=is_compiled, n_threads=n_threads)
+
+
+def refine(n_tokens: int = N_TOKENS_REFINING, *, is_compiled: bool = True, n_threads: int = 0) -> None:
+    """Train on what `train` has left, mostly on single questions, and write the averaged weights."""
+    run = Run(Shape(n_vocab=N_VOCAB), n_tokens, CHECKPOINT.with_name("refining.pt"), peak=0.6, constant=0.1)
+    run.begin_with(CHECKPOINT)
+    _go_on(run, "refine", is_compiled=is_compiled, n_threads=n_threads)
+
+
+def _go_on(run: Run, name: str, *, is_compiled: bool, n_threads: int) -> None:
+    """From the last checkpoint to the end."""
     if n_threads:
         torch.set_num_threads(n_threads)
-    run = Run(shape or Shape(n_vocab=N_VOCAB), n_tokens)
     run.resume()
-    examples, held_out = load("train"), load("held_out")
+    examples, held_out = load(name), load("held_out")
     print(f"{sum(p.numel() for p in run.pupil.network.parameters()):,} parameters, {len(examples):,} examples")
     loss_of = torch.compile(run.pupil, dynamic=True) if is_compiled else run.pupil
     began, saved, n_before, recent = time.monotonic(), time.monotonic(), run.n_seen, 0.0
     for batch in run.batches(examples):
-        if run.n_seen >= n_tokens:
+        if run.n_seen >= run.n_tokens:
             break
         loss = run.learn(loss_of, batch)
         recent = loss if not recent else 0.98 * recent + 0.02 * loss

@@ -78,26 +78,29 @@ _OTHERS = {group[0]: group[1:] for group in _SYNONYMS}
 _REPLACEABLE = re.compile(r"\b(" + "|".join(sorted(map(re.escape, _OTHERS), key=len, reverse=True)) + r")\b")
 
 
-def typed(message: str, frames: Mapping[str, Sequence[str]], rng: random.Random, *, is_short: bool = False) -> str:
+def typed(
+    message: str, frames: Mapping[str, Sequence[str]], rng: random.Random, *, is_short: bool = False, noise: float = 1.0
+) -> str:
     """A message as somebody may type it.
 
     Args:
         message: As it was written.
         frames: `before` and `after`: what people put around a question.
-        is_short: Whether nothing is put around it and no word is replaced, as in "why".
+        is_short: Whether no word is replaced and little put around it, as in "why".
+        noise: How much happens to it, 1.0 for much.
     """
     if not is_short:
-        if rng.random() < 0.35:
+        if rng.random() < 0.35 * noise:
             message = _reworded(message, rng)
-        if rng.random() < 0.07:
+        if rng.random() < 0.07 * noise:
             message = _shortened(message, rng)
-    if rng.random() < (0.06 if is_short else 0.14):
+    if rng.random() < (0.06 if is_short else 0.14) * noise:
         message = f"{rng.choice(frames['before'])} {message}"
-    if rng.random() < (0.03 if is_short else 0.07):
+    if rng.random() < (0.03 if is_short else 0.07) * noise:
         addition = rng.choice(frames["after"])
         message = f"{message.rstrip('?.! ')}{'' if addition[0] in ',.' else ' '}{addition}"
     message = _punctuated(_cased(message, rng), rng)
-    if rng.random() < 0.16:
+    if rng.random() < 0.16 * noise:
         for _ in range(rng.choice((1, 1, 1, 2))):
             message = _mistyped(message, rng)
     if rng.random() < 0.3:

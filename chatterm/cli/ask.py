@@ -29,7 +29,7 @@ from chatterm.events import (
     Token,
     Trimmed,
 )
-from chatterm.settings import Settings
+from chatterm.settings import Sampling, Settings
 from chatterm.text import plain
 
 
@@ -73,10 +73,21 @@ def ask(
         settings = settings.merged(changes)
         prompt = _prompt(question, system if system is not None else settings.chat.system_prompt, raw, settings)
         path = default_model(settings, model)
+        if "temperature" not in changes.get("sampling", {}):
+            settings = _suited(settings, path)
         code = asyncio.run(_answer(make_engine(), path, prompt, settings, _Json() if json else _Text()))
     except ChattermError as error:
         raise fail(error) from error
     raise typer.Exit(code)
+
+
+def _suited(settings: Settings, path: Path) -> Settings:
+    """The settings with the tutor's own temperature, where it is asked and the user has set none."""
+    from chatterm import tutor
+
+    if not tutor.is_tutor(path) or settings.sampling.temperature != Sampling().temperature:
+        return settings
+    return settings.merged({"sampling": {"temperature": tutor.TEMPERATURE}})
 
 
 def _variable(given: str) -> tuple[str, bool | int | float | str]:

@@ -23,6 +23,10 @@ QUESTIONS = (
 """Good first questions, shown in an empty conversation."""
 
 
+TEMPERATURE = 0.2
+"""At which it is asked where nobody has set another: being tiny, it misunderstands more when it is bold."""
+
+
 def is_tutor(path: str | Path | None) -> bool:
     """Whether this is the built-in model's file, also that of another installation.
 

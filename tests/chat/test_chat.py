@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from chatterm import tutor
 from chatterm.chat import FLUSH_SECONDS, Chat, ChatEvent, TurnAdded, TurnSettled
 from chatterm.conversation import ReplyRecord, Role, Turn, TurnState
 from chatterm.engine.base import PromptTurn
@@ -614,3 +615,21 @@ async def test_a_conversation_that_is_gone_is_said_to_be(store: Store) -> None:
     with pytest.raises(NotFound):
         await chat.open(99)
     assert chat.conversation is None
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [(0.8, tutor.TEMPERATURE), (1.1, 1.1)])
+async def test_a_new_conversation_with_the_tutor_has_its_temperature_unless_one_was_set(
+    own_folders: Path, chosen: float, expected: float
+) -> None:
+    settings = Settings().merged({"sampling": {"temperature": chosen}})
+    store = await Store.open(own_folders / "conversations.db")
+    chat = Chat(store, ScriptedEngine("Hi."), settings)
+    async for _ in chat.load(tutor.FILE):
+        pass
+    assert chat.effective.sampling.temperature == expected
+    chat.new()
+    assert chat.effective.sampling.temperature == expected
+    async for _ in chat.load(own_folders / "another.gguf"):
+        pass
+    assert chat.effective.sampling.temperature == chosen
+    await store.close()
