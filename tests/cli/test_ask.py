@@ -96,7 +96,7 @@ def test_the_same_seed_and_settings_give_the_same_tokens(rambler: Path) -> None:
         (("hi", "--no-such-flag"), 2, "no-such-flag"),
         (("hi", "--temperature", "9"), 2, "--temperature"),
         (("hi", "--model", "nowhere.gguf"), 1, "nowhere.gguf"),
-        (("hi",), 1, "models pull"),
+        (("hi", "--model", "nowhere"), 1, "There is no model"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_failure_with_1(arguments: tuple[str, ...], code: int, said: str) -> None:

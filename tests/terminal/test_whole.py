@@ -172,8 +172,8 @@ def test_a_broken_settings_file_is_named_and_left_alone(settings: Path, models: 
     assert settings.read_text() == "[sampling]\ntemperature = 'warm'\n"
 
 
-def test_without_any_model_the_screen_says_how_to_get_one(settings: Path) -> None:
+def test_without_any_other_model_the_screen_says_how_to_get_one(settings: Path) -> None:
     settings.write_text("")
     with chatterm() as terminal:
-        terminal.wait_for(r"models pull")
+        terminal.wait_for(r"F10 gets a bigger model")
         quit_app(terminal)

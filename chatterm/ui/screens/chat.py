@@ -326,7 +326,7 @@ class ChatScreen(CommandScreen):
     def action_read(self) -> None:
         """To the conversation or the suggestions in its place, and back to writing."""
         there = self.suggestions if self.suggestions.is_shown else self.transcript
-        (self.prompt if there.has_focus else there).focus()
+        self.set_focus(self.prompt if there.has_focus else there)  # at once: the next key may be here already
 
     def action_toggle_sidebar(self) -> None:
         """Show or hide the list of conversations."""
