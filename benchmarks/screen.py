@@ -127,7 +127,11 @@ def first_answer() -> dict[str, float]:
             with Program(python("-m", "chatterm")) as program:
                 painted.append(program.wait_for("New chat") - program.started_at)
                 program.wait_for("Ask, for example")
-                program.write("\t1")
+                program.write("\t")
+                n_pieces = len(program.pieces)
+                while len(program.pieces) == n_pieces:  # the list shows that it has the focus
+                    time.sleep(0.002)
+                program.write("1")
                 answered.append(program.wait_for("tok/s") - program.started_at)
     return {
         "s, median": statistics.median(answered),
