@@ -22,9 +22,7 @@ def test_the_first_start_leads_to_an_answer_in_two_keys(columns: int, rows: int)
         assert "1 What is a token?" in screen
         assert "5 Get a bigger model" in screen
         terminal.send("tab")
-        n_written = len(terminal.written)
-        while len(terminal.written) == n_written:  # the list shows that it has the focus
-            terminal.read(1.0)
+        terminal.wait_for("press 1 to 5")
         terminal.send("1")
         terminal.wait_for(FINISHED)
         screen = terminal.wait_for(r"\btokens?\b")
@@ -47,5 +45,5 @@ def test_the_way_to_a_bigger_model_is_shown() -> None:
         terminal.click("Get a bigger model")
         terminal.wait_for("models pull Qwen/")
         terminal.send("escape")
-        terminal.wait_for(SUGGESTED)
+        terminal.wait_for("Ask, for example")
         ends_well(terminal)

@@ -66,7 +66,7 @@ class Suggestions(OptionList):
         """
         super().__init__(markup=False)
         self.questions = tuple(questions)
-        self._key = key
+        self._way_here = f"{key}, then 1 to {len(self.questions) + 1} · or click"
         self.border_title = "Ask, for example"
 
     def on_mount(self) -> None:
@@ -75,12 +75,17 @@ class Suggestions(OptionList):
         self.add_options(
             Option(Content.assemble((f"{number} ", "$text-accent"), line)) for number, line in enumerate(lines, 1)
         )
-        self.border_subtitle = f"{self._key}, then 1 to {len(lines)} · or click"
+        self.border_subtitle = self._way_here
 
     def on_focus(self) -> None:
         """The cursor begins at the first one."""
         if self.highlighted is None:
             self.highlighted = 0
+        self.border_subtitle = f"press 1 to {self.option_count} · or enter"
+
+    def on_blur(self) -> None:
+        """Say again how to come here."""
+        self.border_subtitle = self._way_here
 
     @property
     def is_shown(self) -> bool:
