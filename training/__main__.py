@@ -1,4 +1,4 @@
-"""The steps, one command each: `python -m training corpus | train | refine | export | compare | evaluate`."""
+"""The steps, one command each: `python -m training corpus | train | export | compare | evaluate`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,10 @@ def main() -> None:
     steps = parser.add_subparsers(dest="step", required=True)
     corpus = steps.add_parser("corpus", help="train the tokenizer and make the examples")
     corpus.add_argument("--examples", type=int, default=places.N_EXAMPLES)
-    for name, n_tokens, about in (
-        ("train", places.N_TOKENS, "train the network, from the last checkpoint where there is one"),
-        ("refine", places.N_TOKENS_REFINING, "go on from what `train` has left, mostly with single questions"),
-    ):
-        step = steps.add_parser(name, help=about)
-        step.add_argument("--tokens", type=int, default=n_tokens)
-        step.add_argument("--threads", type=int, default=0)
-        step.add_argument("--eager", action="store_true", help="without torch.compile: slower, but starts at once")
+    train = steps.add_parser("train", help="train the network, from the last checkpoint where there is one")
+    train.add_argument("--tokens", type=int, default=places.N_TOKENS)
+    train.add_argument("--threads", type=int, default=0)
+    train.add_argument("--eager", action="store_true", help="without torch.compile: slower, but starts at once")
     export = steps.add_parser("export", help="write the GGUF file that is shipped")
     export.add_argument("--to", type=Path, default=places.SHIPPED)
     export.add_argument("--kind", choices=("q8_0", "f32"), default="q8_0")
@@ -29,7 +25,7 @@ def main() -> None:
     evaluate = steps.add_parser("evaluate", help="ask the questions of eval/ and count the right topics")
     evaluate.add_argument("--model", type=Path, default=places.SHIPPED)
     evaluate.add_argument("--temperature", type=float, default=0.2)
-    evaluate.add_argument("--held-out", action="store_true", help="ask held-out wordings of the corpus instead")
+    evaluate.add_argument("--held-out", action="store_true", help="ask messages that are kept out of training instead")
     evaluate.add_argument("--answers", type=Path, help="write every question, answer and verdict here")
     steps.add_parser("leaks", help="name the questions of eval/ that training has seen")
     arguments = parser.parse_args()
@@ -39,11 +35,10 @@ def main() -> None:
 
             tokenizer.train()
             dataset.make(arguments.examples)
-        case "train" | "refine":
-            from training import train as training
+        case "train":
+            from training.train import train as learn
 
-            run = training.train if arguments.step == "train" else training.refine
-            run(arguments.tokens, is_compiled=not arguments.eager, n_threads=arguments.threads)
+            learn(arguments.tokens, is_compiled=not arguments.eager, n_threads=arguments.threads)
         case "export":
             from training.export import export as write
 

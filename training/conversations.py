@@ -58,21 +58,19 @@ class State:
 class Writer:
     """Writes one conversation."""
 
-    def __init__(self, corpus: Corpus, rng: random.Random, *, is_held_out: bool = False, noise: float = 1.0) -> None:
+    def __init__(self, corpus: Corpus, rng: random.Random, *, noise: float = 1.0) -> None:
         """A conversation that has not begun.
 
         Args:
             corpus: The written text.
             rng: Decides everything.
-            is_held_out: Whether topics are asked in words that training never sees.
             noise: How carelessly people type.
         """
         self.corpus = corpus
         self.rng = rng
-        self.is_held_out = is_held_out
         self.noise = noise
         self.state = State()
-        self.about = ("", "")
+        self.subject = ("", "")
         """What the last answer is about."""
 
     def conversation(self, n_exchanges: int) -> list[Message]:
@@ -80,15 +78,23 @@ class Writer:
         messages: list[Message] = []
         for i in range(n_exchanges):
             question, answer = self.first() if i == 0 else self.later()
-            messages += [Message("user", question), Message("assistant", answer, self.about)]
+            messages += [Message("user", question), Message("assistant", answer, self.subject)]
         return messages
+
+    def about(self, subject: str) -> str:
+        """What is answered to a first message about a subject, one of `subjects`."""
+        if subject in self.corpus.topics:
+            return self.definition(self.corpus.topics[subject])
+        if subject in self.corpus.small_talk:
+            return self.small_talk([subject])[1]
+        return self.refusal(subject.removeprefix("refusal: "))
 
     def first(self) -> tuple[str, str]:
         """A question and answer that need nothing before them."""
         dice = self.rng.random()
-        if dice < 0.58:
+        if dice < 0.50:
             return self.about_topic()
-        if dice < 0.74:
+        if dice < 0.72:
             return self.small_talk()
         if dice < 0.96:
             return self.out_of_scope()
@@ -119,12 +125,10 @@ class Writer:
         """A topic, asked in one of many ways."""
         topic = topic or self.rng.choice(list(self.corpus.topics.values()))
         self.state = State(topic)
-        if self.is_held_out and topic.held_out:
-            return self.typed(self.rng.choice(topic.held_out)), self.definition(topic)
         dice = self.rng.random()
         if dice < 0.15 and topic.asked:
             questions, answer = self.rng.choice(topic.asked)
-            self.about = (topic.id, "asked")
+            self.subject = (topic.id, "asked")
             return self.typed(self.rng.choice(questions)), self.chosen(answer)
         if dice < 0.84:
             return self.typed(self.rng.choice(topic.wordings)), self.definition(topic)
@@ -146,7 +150,7 @@ class Writer:
 
     def definition(self, topic: Topic) -> str:
         """What a topic is."""
-        self.about = (topic.id, "define")
+        self.subject = (topic.id, "define")
         [text] = self.rng.choices(topic.define, (5, 3, 2)[: len(topic.define)])
         answer = self.chosen(text)
         if self.rng.random() < 0.12:
@@ -155,7 +159,7 @@ class Writer:
 
     def more(self, topic: Topic) -> str:
         """What else there is to know about a topic."""
-        self.about = (topic.id, "more")
+        self.subject = (topic.id, "more")
         if self.state.n_more >= len(topic.more):
             return self.named(self.rng.choice(self.corpus.refusals["done"]), topic)
         self.state.n_more += 1
@@ -163,7 +167,7 @@ class Writer:
 
     def example(self, topic: Topic) -> str:
         """An example, then another one."""
-        self.about = (topic.id, "example")
+        self.subject = (topic.id, "example")
         if self.state.n_examples >= len(topic.example):
             return self.named(self.rng.choice(self.corpus.refusals["no_other_example"]), topic)
         self.state.n_examples += 1
@@ -172,31 +176,31 @@ class Writer:
 
     def why(self, topic: Topic) -> str:
         """What a topic is good for."""
-        self.about = (topic.id, "why")
+        self.subject = (topic.id, "why")
         self.state.n_why += 1
         return f"The point of {topic.label}: {self.chosen(topic.why[(self.state.n_why - 1) % len(topic.why)])}"
 
     def simple(self, topic: Topic) -> str:
         """A topic as a picture from everyday life."""
-        self.about = (topic.id, "simple")
+        self.subject = (topic.id, "simple")
         self.state.n_simple += 1
         text = self.chosen(topic.simple[(self.state.n_simple - 1) % len(topic.simple)])
         return f"{capital(topic.label)} in simple words: {text}"
 
     def short(self, topic: Topic) -> str:
         """The first sentence about a topic."""
-        self.about = (topic.id, "short")
+        self.subject = (topic.id, "short")
         sentence, _, _ = self.chosen(topic.define[0]).partition(". ")
         return f"{capital(topic.label)} in short: {sentence.rstrip('.')}."
 
     def next(self, topic: Topic) -> str:
         """What to ask after a topic."""
-        self.about = (topic.id, "next")
+        self.subject = (topic.id, "next")
         return self.named(self.rng.choice(self.corpus.refusals["next"]), topic)
 
     def sure(self, topic: Topic) -> str:
         """How far the tutor can be trusted."""
-        self.about = (topic.id, "sure")
+        self.subject = (topic.id, "sure")
         return self.named(self.rng.choice(self.corpus.refusals["sure"]), topic)
 
     def follow_up(self, topic: Topic) -> tuple[str, str]:
@@ -230,7 +234,7 @@ class Writer:
         """A greeting and the like; the topic stays what it was."""
         kind = self.rng.choice(tuple(kinds) or tuple(self.corpus.small_talk))
         messages, answers = self.corpus.small_talk[kind]
-        self.about = (kind, "talk")
+        self.subject = (kind, "talk")
         self.state.has_refused = False
         [answer] = self.rng.choices(answers, (3, 2)[: len(answers)])
         return self.typed(self.rng.choice(messages), is_short=True), self.chosen(answer)
@@ -241,13 +245,13 @@ class Writer:
         corpus, dice = self.corpus, self.rng.random()
         if dice < 0.15:
             return self.typed(self.rng.choice(corpus.advanced)), self.refusal("advanced")
-        if dice < 0.40:
+        if dice < 0.45:
             question = self.rng.choice(corpus.traps)
-        elif dice < 0.68:
-            question = self.rng.choice(corpus.out_of_scope)
-        elif dice < 0.72:
-            question = self.sum()
         elif dice < 0.78:
+            question = self.rng.choice(corpus.out_of_scope)
+        elif dice < 0.81:
+            question = self.sum()
+        elif dice < 0.85:
             question = self.rng.choice(corpus.follow_ups["switch"]).replace("{name}", self.noun())
         else:
             kind = self.rng.choice(("define", "define", "define", "why", "example", "simple", "more"))
@@ -296,7 +300,7 @@ class Writer:
     def completion(self) -> tuple[str, str]:
         """A sentence to be completed."""
         self.state = State()
-        self.about = ("completion", "completion")
+        self.subject = ("completion", "completion")
         beginning, choices = self.rng.choice(self.corpus.completions)
         frame = self.rng.choice(
             (
@@ -335,7 +339,7 @@ class Writer:
 
     def refusal(self, kind: str) -> str:
         """What is said instead of an answer."""
-        self.about = (f"refusal: {kind}", "refusal")
+        self.subject = (f"refusal: {kind}", "refusal")
         return self.chosen(self.rng.choice(self.corpus.refusals[kind]))
 
     def named(self, text: str, topic: Topic) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 HERE = Path(__file__).parent / "corpus"
 HELD_OUT_IN = 20
-"""One wording in so many is kept out of training, to tune by."""
+"""One message in so many is kept out of training, to tune by."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +35,6 @@ class Topic:
     """Special questions, each in several wordings, and their answers."""
     next: tuple[str, ...]
     wordings: tuple[str, ...]
-    held_out: tuple[str, ...]
-    """Wordings that training never sees."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +56,11 @@ class Corpus:
 
 
 @cache
-def read() -> Corpus:
+def read(*, is_held_out: bool = False) -> Corpus:
     """The corpus as it is on the disk.
+
+    Args:
+        is_held_out: Whether with the messages that training never sees, instead of those that it sees.
 
     Raises:
         ValueError: something is missing or does not fit together; names it.
@@ -74,7 +75,11 @@ def read() -> Corpus:
             if name not in wordings:
                 raise ValueError(f"{path.name}: there is no topic {name}")
             wordings[name] += lines
-    topics = {name: _topic(name, about, facts, wordings[name]) for name, about in written.items()}
+
+    def kept(messages: Sequence[str]) -> tuple[str, ...]:
+        return tuple(message for message in messages if is_kept_out(message) == is_held_out)
+
+    topics = {name: _topic(name, about, facts, kept(wordings[name])) for name, about in written.items()}
     for topic in topics.values():
         if strange := set(topic.next) - set(topics):
             raise ValueError(f"{topic.id}: next names {', '.join(strange)}")
@@ -83,10 +88,10 @@ def read() -> Corpus:
     return Corpus(
         topics,
         {name: tuple(frames) for name, frames in _toml("frames.toml").items()},
-        {kind: (tuple(talk[kind]), tuple(answers[kind])) for kind in answers},
+        {kind: (kept(talk[kind]), tuple(answers[kind])) for kind in answers},
         {kind: tuple(lines) for kind, lines in _sections(HERE / "follow_ups.txt").items()},
         {name: tuple(lines) for name, lines in _toml("refusals.toml").items()},
-        *(tuple(_lines(HERE / "out_of_scope" / f"{name}.txt")) for name in ("general", "traps", "advanced", "nouns")),
+        *(kept(_lines(HERE / "out_of_scope" / f"{name}.txt")) for name in ("general", "traps", "advanced", "nouns")),
         tuple(_halves(text) for text in _lines(HERE / "completions.txt")),
     )
 
@@ -95,7 +100,6 @@ def _topic(name: str, about: dict[str, Any], facts: dict[str, Any], wordings: Se
     if name not in facts:
         raise ValueError(f"nothing is written about {name}")
     known = facts[name]
-    held_out = [wording for wording in wordings if is_held_out(wording)]
     return Topic(
         name,
         about["label"],
@@ -103,14 +107,13 @@ def _topic(name: str, about: dict[str, Any], facts: dict[str, Any], wordings: Se
         *(tuple(known[part]) for part in ("define", "more", "example", "why", "simple")),
         tuple((tuple(questions), answer) for questions, answer in known.get("asked", ())),
         tuple(known["next"]),
-        tuple(wording for wording in wordings if not is_held_out(wording)),
-        tuple(held_out),
+        tuple(wordings),
     )
 
 
-def is_held_out(wording: str) -> bool:
-    """Whether a wording is kept out of training; by its letters alone, so that new ones change nothing for the old."""
-    return random.Random(normal(wording)).randrange(HELD_OUT_IN) == 0
+def is_kept_out(message: str) -> bool:
+    """Whether a message is kept out of training; by its letters alone, so that new ones change nothing for the old."""
+    return random.Random(normal(message)).randrange(HELD_OUT_IN) == 0
 
 
 def normal(text: str) -> str:

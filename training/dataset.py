@@ -10,28 +10,40 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.pipeline import Pipeline
 from torch import Tensor
 
 from training import conversations, tokenizer
-from training.conversations import Writer, n_exchanges
-from training.corpus import read
-from training.places import BUILD, LONGEST, N_EXAMPLES, N_REFINING, SEED
+from training.conversations import Message, Writer, n_exchanges
+from training.corpus import Corpus, read
+from training.places import BUILD, LONGEST, N_EXAMPLES, SEED
+from training.teacher import mixed, taught, understood
 
-LENGTHS = (24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, LONGEST)
-"""Examples are padded to the next of these."""
+LENGTHS = (24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 768, LONGEST)
+"""Examples are padded to the next of these; for each the network is compiled once."""
 N_BATCH = 4096
 """Tokens of a batch, padding included."""
 N_ROUTING = 8
 """Tokens of the answer in an example that teaches which topic a question means, and nothing more."""
+MIXED = 0.5
+"""Share of such examples whose question nobody wrote."""
+PLAIN, ROUTING = 0.02, 0.80
+"""Of all other examples, shares of plain text and of such examples; what is left is whole conversations."""
+NOISES = (0.3, 1.0)
+"""How carelessly people type: half of them less so."""
 _PARTS = 40
+_ANSWERS_IN_STEPS = 32
+"""The number of answers of a batch is a multiple of this."""
 
 
 NOTHING = 255
+UNNAMED = -100
+"""In a batch, for what has no subject."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Some examples, padded to one length. K: tokens that something is learned from; A: answers."""
+    """Some examples, padded to one length. K: tokens that something is learned from; A: answers, and some padding."""
 
     ids: Tensor  # (B, T)
     chosen: Tensor  # (K,), positions in the flattened (B, T - 1)
@@ -40,6 +52,8 @@ class Batch:
     answers: Tensor  # (A,), positions in the flattened (B, T - 1) of the last token before each answer
     subjects: Tensor  # (A,), numbers of `conversations.subjects`
     parts: Tensor  # (A,), numbers of `conversations.PARTS`
+    ends: Tensor  # (B,), the position of the last token before the first answer of each example
+    first_subjects: Tensor  # (B,), what that answer is about
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,22 +82,18 @@ class Examples:
             for name, array in padded.items():
                 array[row, : b - a] = getattr(self, name)[a:b]
         weights = padded["weights"][:, 1:].ravel() / 10
-        subjects = padded["subjects"][:, :-1].ravel()
-        chosen, answers = np.flatnonzero(weights), np.flatnonzero(subjects != NOTHING)
-        return Batch(
-            *map(
-                torch.from_numpy,
-                (
-                    padded["ids"],
-                    chosen,
-                    padded["ids"][:, 1:].ravel()[chosen],
-                    weights[chosen],
-                    answers,
-                    subjects[answers],
-                    padded["parts"][:, :-1].ravel()[answers],
-                ),
-            )
-        )
+        chosen = np.flatnonzero(weights)
+        subjects, parts = padded["subjects"][:, :-1], padded["parts"][:, :-1].ravel()
+        ends = (subjects != NOTHING).argmax(1)
+        answers = np.flatnonzero(subjects != NOTHING)
+        answers = np.pad(answers, (0, -len(answers) % _ANSWERS_IN_STEPS or _ANSWERS_IN_STEPS), constant_values=0)
+        named = [
+            np.where(numbers == NOTHING, UNNAMED, numbers)
+            for numbers in (subjects.ravel()[answers], parts[answers], subjects[np.arange(len(rows)), ends])
+        ]
+        targets = padded["ids"][:, 1:].ravel()[chosen]
+        arrays = (padded["ids"], chosen, targets, weights[chosen], answers, *named[:2], ends, named[2])
+        return Batch(*map(torch.from_numpy, arrays))
 
     def batches(self, seed: int) -> Iterator[tuple[np.ndarray, int]]:
         """Batches of one pass, of one padded length each, in an order that only the seed decides."""
@@ -98,38 +108,52 @@ class Examples:
             yield batches[i]
 
 
-def make(n_examples: int = N_EXAMPLES, n_refining: int = N_REFINING) -> None:
-    """Writes the examples for training, those for its end, and those made of wordings that training never sees.
-
-    At the end nearly all are single questions in which people type with more care, since by then the network tells
-    the answers well, but does not yet know which one is meant.
-    """
-    with multiprocessing.Pool() as pool:
+def make(n_examples: int = N_EXAMPLES) -> None:
+    """Writes the examples for training, and those made of messages that training never sees."""
+    with multiprocessing.Pool(initializer=_learn_from, initargs=(taught(read()),)) as pool:
         _save("train", pool.map(_part, [("train", part, n_examples // _PARTS) for part in range(_PARTS)]))
-        _save("refine", pool.map(_part, [("refine", part, n_refining // _PARTS) for part in range(_PARTS)]))
         _save("held_out", pool.map(_part, [("held_out", 0, 3000)]))
+
+
+_teachers: list[Pipeline] = []
+"""Of this process, where it has one."""
+
+
+def _learn_from(teacher: Pipeline) -> None:
+    _teachers[:] = [teacher]
 
 
 def _part(wanted: tuple[str, int, int]) -> list[tokenizer.Encoded]:
     """One part of the examples; each part has a random generator of its own, so that it can be made anywhere."""
     kind, part, n_examples = wanted
-    is_held_out, noise = kind == "held_out", 0.4 if kind == "refine" else 1.0
-    corpus, rng = read(), random.Random(f"{SEED} {kind} {part}")
-    made = []
+    is_held_out = kind == "held_out"
+    corpus, rng = read(is_held_out=is_held_out), random.Random(f"{SEED} {kind} {part}")
+    n_mixed = 0 if is_held_out else round(n_examples * MIXED)
+    made = list(_mixed(corpus, rng, n_mixed)) if n_mixed else []
     while len(made) < n_examples:
-        writer = Writer(corpus, rng, is_held_out=is_held_out, noise=noise)
+        writer = Writer(corpus, rng, noise=rng.choice(NOISES))
         dice = rng.random()
         if is_held_out:
             example = tokenizer.encode(writer.conversation(rng.randint(1, 3)))
-        elif dice < 0.015:
+        elif dice < PLAIN:
             example = tokenizer.encode(writer.document(), rng)
-        elif dice < (0.92 if kind == "refine" else 0.82):
+        elif dice < PLAIN + ROUTING:
             example = tokenizer.encode(writer.conversation(1), rng, n_answer=N_ROUTING)
         else:
             example = tokenizer.encode(writer.conversation(n_exchanges(rng)), rng)
         if len(example.ids) <= LONGEST:
             made.append(example)
     return made
+
+
+def _mixed(corpus: Corpus, rng: random.Random, n: int) -> Iterator[tokenizer.Encoded]:
+    """Examples of messages that nobody wrote, with the subjects that the teacher gives them."""
+    questions = [Writer(corpus, rng, noise=rng.choice(NOISES)).first()[0] for _ in range(n)]
+    messages = [mixed(question, rng.choice(questions), rng) for question in questions]
+    for message, subject in understood(_teachers[0], messages):
+        writer = Writer(corpus, rng)
+        talk = [Message("user", message), Message("assistant", writer.about(subject), writer.subject)]
+        yield tokenizer.encode(talk, rng, n_answer=N_ROUTING)
 
 
 def _save(name: str, made: list[list[tokenizer.Encoded]]) -> None:

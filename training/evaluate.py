@@ -50,10 +50,21 @@ def cases() -> Iterator[Case]:
 
 
 def held_out_cases(n_each: int = 6) -> Iterator[Case]:
-    """Wordings of the corpus that are kept out of training, to tune by."""
-    for topic in read().topics.values():
-        for wording in topic.held_out[:n_each]:
-            yield Case("held-out wordings", (wording,), frozenset({topic.id}))
+    """Messages of the corpus that are kept out of training, to tune by.
+
+    Args:
+        n_each: Of each topic and kind; of what is out of scope ten times as many of each file.
+    """
+    corpus = read(is_held_out=True)
+    for topic in corpus.topics.values():
+        for wording in topic.wordings[:n_each]:
+            yield Case("first questions", (wording,), frozenset({topic.id}))
+    for kind, (messages, _) in corpus.small_talk.items():
+        for message in messages[:n_each]:
+            yield Case("small talk", (message,), frozenset({kind}))
+    for messages in (corpus.out_of_scope, corpus.traps, corpus.advanced):
+        for message in messages[: 10 * n_each]:
+            yield Case("out of scope", (message,), frozenset(REFUSALS))
 
 
 def evaluate(
@@ -106,11 +117,12 @@ async def _ask(model: Path, wanted: list[Case], temperature: float) -> list[tupl
 
 def leaks() -> list[str]:
     """Questions of `eval/` that training has seen, letter by letter but for case and punctuation."""
-    corpus = read()
-    seen = {normal(text) for topic in corpus.topics.values() for text in topic.wordings}
-    seen |= {normal(text) for topic in corpus.topics.values() for questions, _ in topic.asked for text in questions}
-    seen |= {normal(text) for messages, _ in corpus.small_talk.values() for text in messages}
-    seen |= {normal(text) for text in (*corpus.out_of_scope, *corpus.traps, *corpus.advanced)}
+    seen: set[str] = set()
+    for corpus in (read(), read(is_held_out=True)):
+        seen |= {normal(text) for topic in corpus.topics.values() for text in topic.wordings}
+        seen |= {normal(text) for topic in corpus.topics.values() for questions, _ in topic.asked for text in questions}
+        seen |= {normal(text) for messages, _ in corpus.small_talk.values() for text in messages}
+        seen |= {normal(text) for text in (*corpus.out_of_scope, *corpus.traps, *corpus.advanced)}
     return [
         f"{case.part}: {case.messages[-1]}"
         for case in cases()

@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+LONG = 256
+"""Tokens above which attention is left to PyTorch's own function."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
@@ -52,6 +55,27 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
 
 
+def attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention with grouped queries.
+
+    PyTorch's own function needs several times as long for short sequences on a CPU, so they are multiplied out here.
+
+    Args:
+        q: (B, H, T, D).
+        k: (B, H_kv, T, D).
+        v: The same.
+    """
+    B, H, T, D = q.shape
+    H_kv = k.shape[1]
+    if T > LONG:
+        k, v = (x.repeat_interleave(H // H_kv, 1) for x in (k, v))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    scores = (q.reshape(B, H_kv, -1, D) @ k.transpose(-1, -2)).view(B, H, T, T) * D**-0.5
+    later = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)
+    weights = scores.masked_fill(later, -torch.inf).softmax(-1).to(v.dtype)
+    return (weights.view(B, H_kv, -1, T) @ v).view(B, H, T, D)
+
+
 class Layer(nn.Module):
     """Self-attention, then a gated feed-forward network, each added to what came in."""
 
@@ -66,11 +90,11 @@ class Layer(nn.Module):
         self.ffn_gate_up = nn.Linear(shape.n_embd, 2 * shape.n_ff, bias=False)
         self.ffn_down = nn.Linear(shape.n_ff, shape.n_embd, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, dropout: float) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """From (B, T, n_embd) to the same."""
-        x = x + F.dropout(self.attend(self.normed(x, self.attn_norm), cos, sin), dropout, self.training)
+        x = x + self.attend(self.normed(x, self.attn_norm), cos, sin)
         gate, up = self.ffn_gate_up(self.normed(x, self.ffn_norm)).chunk(2, -1)
-        return x + F.dropout(self.ffn_down(F.silu(gate) * up), dropout, self.training)
+        return x + self.ffn_down(F.silu(gate) * up)
 
     def normed(self, x: Tensor, weight: Tensor) -> Tensor:
         """RMS norm over the last axis."""
@@ -85,9 +109,7 @@ class Layer(nn.Module):
         q = rotate(q.view(B, T, shape.n_head, shape.n_embd_head).transpose(1, 2), cos, sin)  # (B, H, T, D)
         k = rotate(k.view(B, T, shape.n_head_kv, shape.n_embd_head).transpose(1, 2), cos, sin)
         v = v.view(B, T, shape.n_head_kv, shape.n_embd_head).transpose(1, 2)
-        shared = shape.n_head // shape.n_head_kv
-        k, v = k.repeat_interleave(shared, 1), v.repeat_interleave(shared, 1)
-        y = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, is_causal=True)
+        y = attended(q.to(v.dtype), k.to(v.dtype), v)
         return self.attn_output(y.transpose(1, 2).reshape(B, T, shape.n_embd))
 
 
@@ -97,7 +119,6 @@ class Network(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        self.dropout = 0.0
         self.token_embd = nn.Embedding(shape.n_vocab, shape.n_embd)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.n_layer))
         self.output_norm = nn.Parameter(torch.ones(shape.n_embd))
@@ -111,9 +132,9 @@ class Network(nn.Module):
     def hidden(self, ids: Tensor) -> Tensor:
         """The last layer's vectors, normed: ids (B, T) to (B, T, n_embd)."""
         T = ids.shape[1]
-        x = F.dropout(self.token_embd(ids), self.dropout, self.training)
+        x = self.token_embd(ids)
         for layer in self.layers:
-            x = layer(x, self.cos[:T], self.sin[:T], self.dropout)
+            x = layer(x, self.cos[:T], self.sin[:T])
         return F.rms_norm(x, (self.shape.n_embd,), self.output_norm, self.shape.norm_epsilon)
 
     def forward(self, ids: Tensor) -> Tensor:

@@ -12,11 +12,9 @@ WEIGHTS = BUILD / "weights.pt"
 SHIPPED = Path(__file__).parent.parent / "chatterm" / "tutor" / "tutor-q8_0.gguf"
 
 SEED = 20
-N_EXAMPLES = 400_000
-N_REFINING = 160_000
-N_TOKENS = 14_500_000
-N_TOKENS_REFINING = 3_600_000
-"""How many tokens the network sees, and how many at the end, padding left out."""
+N_EXAMPLES = 740_000
+N_TOKENS = 32_000_000
+"""How many tokens the network sees, padding left out."""
 N_VOCAB = 4096
 LONGEST = 1024
 """Tokens of the longest conversation, and the context window."""

@@ -1,8 +1,9 @@
 """Trains the network; it can be interrupted at any time and goes on from its last checkpoint.
 
 Matrices learn by Muon (Jordan et al. 2024), everything else by AdamW. Beside predicting tokens, the network learns to
-name what the answer will be about from the last token before it; that teaches what a question means more directly,
-and is thrown away at the end. What is exported is a moving average of the weights, which knows more than they do.
+name what the answer will be about: from the last token before it, and from the mean of the question's embeddings, so
+that words of one subject come to lie near each other. That teaches what a question means more directly, and what names
+subjects is thrown away at the end. What is exported is a moving average of the weights, which knows more than they do.
 """
 
 from __future__ import annotations
@@ -19,23 +20,20 @@ from torch import Tensor, nn
 
 from training import conversations, tokenizer
 from training.corpus import read
-from training.dataset import Batch, Examples, load
+from training.dataset import LENGTHS, UNNAMED, Batch, Examples, load
 from training.model import Network, Shape
-from training.places import CHECKPOINT, N_TOKENS, N_TOKENS_REFINING, N_VOCAB, SEED, WEIGHTS
+from training.places import CHECKPOINT, N_TOKENS, N_VOCAB, SEED, WEIGHTS
 
 MUON_RATE, ADAM_RATE = 0.02, 0.003
 WARM_UP = 0.01
 """Share of the training in which the rates rise."""
 CONSTANT = 0.4
 """Share after which they fall to nothing."""
-DROPOUT = 0.05
 SMOOTHING = 0.01
 NAMING = 0.5
 """How much naming the subject counts beside predicting tokens; naming the part of it counts half of that."""
-LATE = 0.62
-"""Share after which most batches are single questions: by then the network tells the answers well, but not yet which."""
-LONG, LONG_KEPT = 64, 0.35
-"""Tokens from which a batch is one of conversations, and how many of these are kept late."""
+NAMING_BY_WORDS = 1.0
+"""The same, from the mean of the question's embeddings."""
 AVERAGED = 0.997
 """How much of the average stays at each step."""
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
@@ -48,43 +46,60 @@ class Pupil(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
+        n_subjects = len(conversations.subjects(read()))
         self.network = Network(shape)
-        self.subject = nn.Linear(shape.n_embd, len(conversations.subjects(read())))
+        self.subject = nn.Linear(shape.n_embd, n_subjects)
         self.part = nn.Linear(shape.n_embd, len(conversations.PARTS))
+        self.subject_by_words = nn.Linear(shape.n_embd, n_subjects)
+        self.words_norm = nn.Parameter(torch.ones(shape.n_embd))
 
     def forward(self, batch: Batch) -> Tensor:
         """The loss."""
+        ids = batch.ids[:, :-1]  # (B, T)
         with torch.autocast("cpu", torch.bfloat16):
-            hidden = self.network.hidden(batch.ids[:, :-1]).flatten(0, 1)  # (B * (T - 1), n_embd)
+            hidden = self.network.hidden(ids).flatten(0, 1)  # (B * T, n_embd)
             logits = F.linear(hidden[batch.chosen], self.network.token_embd.weight)  # (K, V)
             before = hidden[batch.answers]  # (A, n_embd)
             subjects, parts = self.subject(before), self.part(before)
+            by_words = self.subject_by_words(self.mean_of_words(ids, batch.ends))
         losses = F.cross_entropy(logits.float(), batch.targets, reduction="none", label_smoothing=SMOOTHING)
-        naming = F.cross_entropy(subjects.float(), batch.subjects, label_smoothing=SMOOTHING, reduction="sum")
-        naming = naming + 0.5 * F.cross_entropy(parts.float(), batch.parts, label_smoothing=SMOOTHING, reduction="sum")
-        naming = naming / max(1, len(batch.answers))  # plain text has none
-        return (losses * batch.weights).sum() / batch.weights.sum() + NAMING * naming
+        loss = (losses * batch.weights).sum() / batch.weights.sum()
+        loss = loss + NAMING * _naming(subjects, batch.subjects) + 0.5 * NAMING * _naming(parts, batch.parts)
+        return loss + NAMING_BY_WORDS * _naming(by_words, batch.first_subjects)
+
+    def mean_of_words(self, ids: Tensor, ends: Tensor) -> Tensor:
+        """The mean embedding of each example up to its first answer, normed: (B, n_embd).
+
+        Args:
+            ids: (B, T).
+            ends: (B,), where the last token before the answer stands.
+        """
+        is_word = (torch.arange(ids.shape[1]) <= ends[:, None]) & (ids >= len(tokenizer.SPECIAL))  # (B, T)
+        words = self.network.token_embd(ids) * is_word[:, :, None]
+        mean = words.sum(1) / is_word.sum(1, keepdim=True).clamp(min=1)
+        return F.rms_norm(mean, (mean.shape[-1],), self.words_norm, self.network.shape.norm_epsilon)
+
+
+def _naming(scores: Tensor, wanted: Tensor) -> Tensor:
+    """The loss of naming, where there is something to name."""
+    loss = F.cross_entropy(scores.float(), wanted, ignore_index=UNNAMED, label_smoothing=SMOOTHING, reduction="sum")
+    return loss / (wanted != UNNAMED).sum().clamp(min=1)
 
 
 class Run:
     """One training from its beginning to its end."""
 
-    def __init__(
-        self, shape: Shape, n_tokens: int, checkpoint: Path = CHECKPOINT, peak: float = 1.0, constant: float = CONSTANT
-    ) -> None:
+    def __init__(self, shape: Shape, n_tokens: int, checkpoint: Path = CHECKPOINT) -> None:
         """With fresh weights.
 
         Args:
             shape: Of the network.
             n_tokens: After so many it ends.
             checkpoint: Where it is kept, and goes on from.
-            peak: The highest share of the full learning rates.
-            constant: Share of the run after which they fall.
         """
         torch.manual_seed(SEED)
-        self.n_tokens, self.checkpoint, self.peak, self.constant = n_tokens, checkpoint, peak, constant
+        self.n_tokens, self.checkpoint = n_tokens, checkpoint
         self.pupil = Pupil(shape)
-        self.pupil.network.dropout = DROPOUT
         self.average = {name: weight.detach().clone() for name, weight in self.pupil.named_parameters()}
         matrices = {name: p for name, p in self.pupil.named_parameters() if "layers" in name and p.dim() == 2}
         self.others = [p for name, p in self.pupil.named_parameters() if name not in matrices]
@@ -93,14 +108,11 @@ class Run:
             (torch.optim.AdamW(self.others, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0), ADAM_RATE),
         ]
         self.step = self.n_seen = self.epoch = self.n_in_epoch = 0
-        self.before: dict[str, Tensor] = {}
-        """The averaged weights that the run began with, where it did."""
 
     def rate(self) -> float:
         """The share of the full learning rate that counts now."""
         done = self.n_seen / self.n_tokens
-        share = min(1.0, (done + 1e-4) / WARM_UP, (1 - done) / (1 - self.constant)) if done < 1 else 0.0
-        return self.peak * share
+        return min(1.0, (done + 1e-4) / WARM_UP, (1 - done) / (1 - CONSTANT)) if done < 1 else 0.0
 
     def learn(self, loss_of: Any, batch: Batch) -> float:
         """One step; gives the loss."""
@@ -146,28 +158,16 @@ class Run:
         self.step, self.n_seen, self.epoch, self.n_in_epoch = state["at"]
         torch.set_rng_state(state["rng"])
 
-    def begin_with(self, finished: Path) -> None:
-        """Begin with the averaged weights of a run that has ended."""
-        self.before = torch.load(finished)["average"]
-        self.average = {name: weight.clone() for name, weight in self.before.items()}
-        self.pupil.load_state_dict(self.average, strict=False)
-
     def keep_weights(self) -> None:
-        """Write the averaged weights of the network, without what names subjects.
-
-        Where the run began with those of another one, halfway between the two: of both, that misunderstands least and
-        keeps the most of its answers in one piece.
-        """
-        average = {name: weight.lerp(self.before.get(name, weight), 0.5) for name, weight in self.average.items()}
-        weights = {name.removeprefix("network."): w for name, w in average.items() if name.startswith("network.")}
+        """Write the averaged weights of the network, without what names subjects."""
+        weights = {n.removeprefix("network."): w for n, w in self.average.items() if n.startswith("network.")}
         torch.save({"shape": self.pupil.network.shape.__dict__, "weights": weights}, WEIGHTS)
 
     def batches(self, examples: Examples) -> Iterator[Batch]:
         """The batches that come now, pass after pass."""
         while True:
             for i, (rows, length) in enumerate(examples.batches(SEED + self.epoch)):
-                is_long, is_late = length > LONG, self.n_seen > LATE * self.n_tokens
-                if i >= self.n_in_epoch and not (is_long and is_late and np.random.default_rng(i).random() > LONG_KEPT):
+                if i >= self.n_in_epoch:
                     yield examples.batch(rows, length)
                     self.n_in_epoch = i + 1
             self.epoch, self.n_in_epoch = self.epoch + 1, 0
@@ -175,29 +175,20 @@ class Run:
 
 def train(n_tokens: int = N_TOKENS, *, is_compiled: bool = True, n_threads: int = 0) -> None:
     """Train until so many tokens were seen, and write the averaged weights."""
-    run = Run(Shape(n_vocab=N_VOCAB), n_tokens)
-    _go_on(run, "train", is_compiled=is_compiled, n_threads=n_threads)
-
-
-def refine(n_tokens: int = N_TOKENS_REFINING, *, is_compiled: bool = True, n_threads: int = 0) -> None:
-    """Train on what `train` has left, mostly on single questions, and write the averaged weights."""
-    run = Run(Shape(n_vocab=N_VOCAB), n_tokens, CHECKPOINT.with_name("refining.pt"), peak=0.6, constant=0.1)
-    run.begin_with(CHECKPOINT)
-    _go_on(run, "refine", is_compiled=is_compiled, n_threads=n_threads)
-
-
-def _go_on(run: Run, name: str, *, is_compiled: bool, n_threads: int) -> None:
-    """From the last checkpoint to the end."""
     if n_threads:
         torch.set_num_threads(n_threads)
+    run = Run(Shape(n_vocab=N_VOCAB), n_tokens)
     run.resume()
-    examples, held_out = load(name), load("held_out")
+    examples, held_out = load("train"), load("held_out")
     print(f"{sum(p.numel() for p in run.pupil.network.parameters()):,} parameters, {len(examples):,} examples")
-    loss_of = torch.compile(run.pupil, dynamic=True) if is_compiled else run.pupil
+    torch._dynamo.config.recompile_limit = 2 * len(LENGTHS)
+    loss_of = torch.compile(run.pupil) if is_compiled else run.pupil
     began, saved, n_before, recent = time.monotonic(), time.monotonic(), run.n_seen, 0.0
     for batch in run.batches(examples):
         if run.n_seen >= run.n_tokens:
             break
+        for numbers in (batch.chosen, batch.targets, batch.weights, batch.answers, batch.subjects, batch.parts):
+            torch._dynamo.mark_dynamic(numbers, 0)  # compiled once for each length, whatever else a batch holds
         loss = run.learn(loss_of, batch)
         recent = loss if not recent else 0.98 * recent + 0.02 * loss
         if run.step % STEPS_BETWEEN_REPORTS == 0:
@@ -231,8 +222,9 @@ def check(run: Run, examples: Examples, n: int = 800) -> str:
         with torch.autocast("cpu", torch.bfloat16):
             hidden = pupil.network.hidden(batch.ids[:, :-1]).flatten(0, 1)
             logits = F.linear(hidden[batch.chosen], pupil.network.token_embd.weight)
-            n_right += int((pupil.subject(hidden[batch.answers]).argmax(-1) == batch.subjects).sum())
-        n_answers += len(batch.answers)
+            named = pupil.subject(hidden[batch.answers]).argmax(-1)
+            n_right += int((named == batch.subjects).sum())
+        n_answers += int((batch.subjects != UNNAMED).sum())
         losses.append(float(F.cross_entropy(logits.float(), batch.targets)))
     torch.set_rng_state(rng)
     return f"{n_right / n_answers:.1%} of subjects named, loss {np.mean(losses):.4f}"
