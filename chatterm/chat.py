@@ -11,12 +11,12 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
 
 from chatterm import tutor
+from chatterm.address import Address
 from chatterm.conversation import Conversation, Role, Turn, TurnState
 from chatterm.draft import Draft
 from chatterm.engine.base import Engine, Prompt, PromptTurn
@@ -249,13 +249,13 @@ class Chat:
         """What was asked before, in all conversations, newest first."""
         return await self.store.prompts()
 
-    async def load(self, path: Path) -> AsyncGenerator[LoadEvent, None]:
+    async def load(self, address: Address) -> AsyncGenerator[LoadEvent, None]:
         """Load a model with the settings of this conversation.
 
         Raises:
             EngineError: as `Engine.load` tells.
         """
-        async with aclosing(_generator(self.engine.load(path, self.effective.load))) as events:
+        async with aclosing(_generator(self.engine.load(address, self.effective.load))) as events:
             async for event in events:
                 yield event
         self._suit_tutor()

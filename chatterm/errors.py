@@ -91,6 +91,51 @@ class WorkerDied(EngineError):
     title = "The model's process stopped"
 
 
+class ServerError(EngineError):
+    """A server refused what it was asked, or answered with something that is no answer."""
+
+    title = "The server did not answer"
+
+
+class ServerUnreachable(ServerError):
+    """No connection to the server could be made."""
+
+    title = "The server cannot be reached"
+
+
+class ServerBusy(ServerError):
+    """The server answered 429 or 5xx even after waiting."""
+
+    title = "The server is busy"
+
+    retry_after_seconds: float | None = None
+    """How long the server asked to wait, if it did."""
+
+
+class ReplyCut(ServerError):
+    """The connection broke in the middle of a reply; what arrived is kept."""
+
+    title = "The reply was cut"
+
+
+class ModelsNotListed(ServerError):
+    """The server does not say which models it has; it may answer all the same."""
+
+    title = "No list of models"
+
+
+class KeyRefused(ServerError):
+    """The server does not take the key, or wants one and none was found."""
+
+    title = "The key was refused"
+
+
+class KeyUnusable(EngineError):
+    """A key for a server is kept where others can read it, is damaged, or could not be stored."""
+
+    title = "The key cannot be used"
+
+
 class StoreError(ChattermError):
     """The conversations cannot be read or saved."""
 

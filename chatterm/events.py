@@ -27,6 +27,8 @@ class LoadStage(StrEnum):
     WEIGHTS = "weights"
     CONTEXT = "context"
     """KV cache and compute buffers are allocated."""
+    CONNECTING = "connecting"
+    """A server is asked for its models; then nothing else is told."""
 
 
 class Loading(Event, frozen=True):
@@ -41,7 +43,9 @@ class ModelInfo(msgspec.Struct, frozen=True):
     """What is known about the model that is loaded."""
 
     path: str
+    """Its file; empty for a model on a server."""
     name: str
+    """As people read it; SERVER:MODEL for a model on a server."""
     architecture: str = ""
     quantization: str = ""
     """As in file names: "Q4_K_M", "F32"."""
@@ -67,6 +71,15 @@ class ModelInfo(msgspec.Struct, frozen=True):
     """`sha256:...` where known, else `quick:...`."""
     repo: str = ""
     """`owner/name` on the Hub, where the file came from there."""
+    host: str = ""
+    """Which server answers, such as `api.openai.com`; empty where chatterm runs the model itself."""
+    is_elsewhere: bool = False
+    """Whether what is written leaves this machine."""
+
+    @property
+    def address(self) -> str:
+        """What it is loaded by: its file, or SERVER:MODEL."""
+        return self.path or self.name
 
 
 class Loaded(Event, frozen=True):
@@ -151,6 +164,8 @@ class FinishReason(StrEnum):
     STOP = "stop string"
     CONTEXT = "context full"
     """There is no room for another token, and nothing that could be dropped."""
+    FILTER = "content filter"
+    """The server held back the rest."""
 
 
 class Finished(Event, frozen=True):

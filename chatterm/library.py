@@ -1,4 +1,4 @@
-"""Which models are on this machine, and how to name, fetch and remove one.
+"""Which models are on this machine and on the servers that are known, and how to name, fetch and remove one.
 
 Looks into the Hugging Face cache and into the folders that the settings name, and adds the tutor, which
 is part of chatterm. It reads names and sizes, never weights; what a model can do only the engine knows. Nothing here imports
@@ -10,20 +10,25 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from chatterm import gguf, tutor
+from chatterm.address import Address, RemoteModel
+from chatterm.engine import servers
 from chatterm.errors import EngineError, ModelKept, ModelNotFound
 from chatterm.hub import cache, names
 from chatterm.hub.progress import PullEvent
 from chatterm.quantizations import named_in
 from chatterm.settings import Settings
 from chatterm.text import line
+
+if TYPE_CHECKING:
+    from chatterm.engine.listing import Listing
 
 _MAX_DEPTH = 5
 """Folders inside a named folder that are looked into."""
@@ -106,8 +111,8 @@ class Library:
                 self._read[key] = ""
         return msgspec.structs.replace(model, quantization=self._read[key])
 
-    def find(self, name: str) -> Path:
-        """The file that a name means: a path, or a part of a name that only one model has.
+    def find(self, name: str) -> Address:
+        """What a name means: a path, SERVER:MODEL, or a part of a name that only one model here has.
 
         Raises:
             ModelNotFound: none or several; names what there is.
@@ -119,10 +124,21 @@ class Library:
             return path.absolute()
         if path.is_dir():
             raise ModelNotFound(f"{line(name)} is a folder.", "Name one of the GGUF files in it.")
-        return self.model(name).path
+        return servers.address(name, self.settings.servers) or self.model(name).path
 
-    def first(self, wanted: str, picked: Path | None, default: str) -> Path | None:
-        """The file to begin with: what was asked for, else picked last, else the default, else the only one, else the tutor.
+    def find_file(self, name: str) -> Path:
+        """As `find`, for what can only be done with a file.
+
+        Raises:
+            ModelNotFound: none or several, or it is on a server.
+        """
+        address = self.find(name)
+        if isinstance(address, RemoteModel):
+            raise ModelNotFound(f"{line(name)} is on a server, which shows its answers only.", "Name a model here.")
+        return address
+
+    def first(self, wanted: str, picked: Address | None, default: str) -> Address | None:
+        """The model to begin with: what was asked for, else picked last, else the default, else the only one, else the tutor.
 
         Args:
             wanted: Its name, as `find` takes it; empty for none.
@@ -134,7 +150,10 @@ class Library:
         """
         if wanted:
             return self.find(wanted)
-        if picked is not None and picked.is_file():
+        if isinstance(picked, RemoteModel):
+            if servers.find(picked.server, self.settings.servers) is not None:
+                return picked
+        elif picked is not None and picked.is_file():
             return picked
         if tutor.is_tutor(picked) and self._built_in is not None:  # that of an installation that has moved
             return self._built_in
@@ -171,6 +190,17 @@ class Library:
                         "Give more of the name, or the path.",
                     )
         raise ModelNotFound(f"There is no model “{line(name)}” here.", _how_to_get_one(models))
+
+    async def remote_models(self) -> AsyncGenerator[Listing, None]:
+        """What the servers have that the settings name, and the presets whose key is set; as each answers.
+
+        None of them is waited for longer than some seconds; one that fails comes with the reason.
+        """
+        from chatterm.engine.listing import listings  # late: it needs the network
+
+        async with aclosing(listings(servers.offered(self.settings.servers))) as found:
+            async for listing in found:
+                yield listing
 
     async def pull(self, repo: str, file: str = "", revision: str = "") -> AsyncIterator[PullEvent]:
         """Fetch a model, as events; in a thread, so that nothing else waits. `hub.download.pull` tells the rest.

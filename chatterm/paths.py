@@ -39,6 +39,11 @@ def settings_file() -> Path:
     return config_folder() / "settings.toml"
 
 
+def keys_file() -> Path:
+    """Keys of servers, TOML, where the system has no keyring; nobody else may read it."""
+    return config_folder() / "keys.toml"
+
+
 def user_themes_folder() -> Path:
     """Themes of the user's own, one TOML file each."""
     return config_folder() / "themes"

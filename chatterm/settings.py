@@ -177,7 +177,9 @@ class LoadOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ChatSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a conversation starts with."""
 
-    model: Annotated[str, _about("Model", "The GGUF file that answers, until another one is chosen.")] = ""
+    model: Annotated[
+        str, _about("Model", "The GGUF file, or SERVER:MODEL, that answers until another one is chosen.")
+    ] = ""
     system_prompt: Annotated[str, _about("System prompt", "What the model is told before the conversation begins.")] = (
         ""
     )
@@ -201,6 +203,24 @@ class ModelsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     folders: Annotated[tuple[str, ...], _about("Model folders", "GGUF files in these folders are offered, too.")] = ()
 
 
+PresetName = Literal[
+    "llama-server", "vllm", "ollama", "lmstudio",
+    "openai", "gemini", "anthropic", "mistral", "xai", "groq", "together", "openrouter",
+]  # fmt: skip
+PRESET_NAMES: tuple[PresetName, ...] = get_args(PresetName)
+
+
+class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A server that speaks OpenAI's protocol; its models are named SERVER:MODEL. Its key is never in this file."""
+
+    preset: PresetName | Literal[""] = ""
+    """What kind of server it is; by default that of its name, else only what all of them have in common."""
+    base_url: str = ""
+    """Where it is, such as "http://127.0.0.1:8080/v1"; by default the preset's."""
+    key_env: str = ""
+    """The environment variable that holds its key; by default the preset's."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All that the user can choose; each field is a section of the file."""
 
@@ -211,6 +231,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: ModelsSettings = ModelsSettings()
     keys: dict[str, str] = {}
     """Keys of one's own: action = "key" (or "key,key"), as the help page names the actions."""
+    servers: dict[str, ServerSettings] = {}
+    """Servers to chat with, by the name that stands before the colon in SERVER:MODEL."""
+
+    def __post_init__(self) -> None:
+        for name, server in self.servers.items():
+            if reason := _wrong_with(name, server):
+                raise ValueError(f"servers.{name}: {reason}")
 
     def merged(self, changes: Mapping[str, Any]) -> Settings:
         """These settings with some values changed, checked.
@@ -255,6 +282,28 @@ class Field(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
     special: str = ""
     """What the value at the lower bound means, where it is not a number: "automatic", "random"."""
+
+
+def _wrong_with(name: str, server: ServerSettings) -> str:
+    """Why a server cannot be used; repeats no values, since a key may stand in the wrong place."""
+    from urllib.parse import urlsplit  # late: there may be no server
+
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        return "the name of a server is made of letters, digits, dots, - and _"
+    if not (server.preset or server.base_url or name in PRESET_NAMES):
+        return "it needs a preset or a base_url"
+    try:
+        url = urlsplit(server.base_url)
+        is_plain = not server.base_url or (url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0)
+    except ValueError:
+        is_plain = False
+    if not is_plain:
+        return "base_url is no address; write it like http://127.0.0.1:8080/v1"
+    if url.username is not None or url.query or url.fragment:
+        return "base_url must hold no password, ? or #"
+    if server.key_env and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", server.key_env):
+        return "key_env takes the name of an environment variable, not the key itself"
+    return ""
 
 
 _RECORDS = {
@@ -430,6 +479,12 @@ def _explain(error: msgspec.ValidationError) -> tuple[str, str]:
     """msgspec's message as ours: ("sampling.temperature: expected a number of at most 3.0.", what to do)."""
     reason, _, where = str(error).partition(" - at ")
     key = where.strip("`").removeprefix("$").removeprefix(".")
+    if reason.startswith("servers."):
+        return f"{reason}.", "Mend it; docs/servers.md tells what a server needs."
+    if key.startswith("servers") and re.search("`(.*(key|token|secret).*)`", reason, re.IGNORECASE):
+        return "Keys of servers do not belong into this file.", "Take it out, and run `chatterm models key SERVER`."
+    if key.startswith("servers") and reason.startswith("Invalid enum value"):
+        return f"{key}: there is no such preset.", f"Take one of {', '.join(PRESET_NAMES)}."
     if unknown := re.fullmatch("Object contains unknown field `(.*)`", reason):
         import difflib  # late: only a mistake needs it
 
@@ -443,7 +498,8 @@ def _explain(error: msgspec.ValidationError) -> tuple[str, str]:
 def _names() -> list[str]:
     """All that can stand on the left in the file."""
     sections = msgspec.to_builtins(Settings())
-    return [*sections, *(name for values in sections.values() for name in values)]
+    own = (*ServerSettings.__struct_fields__, *(name for values in sections.values() for name in values))
+    return [*sections, *own]
 
 
 def _in_words(reason: str) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from chatterm.engine.servers import PRESETS
+
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
@@ -15,7 +17,7 @@ SHARED = HERE.parent.parent / "shared"
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test reads or writes the user's own folders, or the network."""
+    """No test reads or writes the user's own folders, keys, or the network."""
     for variable, name in {
         "CHATTERM_CONFIG_HOME": "config",
         "CHATTERM_DATA_HOME": "data",
@@ -24,6 +26,9 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }.items():
         monkeypatch.setenv(variable, str(tmp_path / name))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    for preset in PRESETS.values():
+        monkeypatch.delenv(preset.key_env or "NO_KEY", raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)
     return tmp_path
 

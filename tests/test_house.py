@@ -29,9 +29,13 @@ def test_imports_point_downwards() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("module", ["chatterm.chat", "chatterm.library", "chatterm.engine.local", "chatterm.store"])
+BELOW = ("chat", "library", "store", "engine.local", "engine.remote", "engine.either", "engine.listing")
+
+
+@pytest.mark.parametrize("module", [f"chatterm.{name}" for name in BELOW])
 def test_rooms_below_the_screen_load_nothing_heavy(module: str) -> None:
-    assert not loaded_after(f"import {module}") & {"textual", "rich", "llama_cpp", "numpy", "huggingface_hub", "httpx2"}
+    heavy = {"textual", "rich", "llama_cpp", "numpy", "huggingface_hub", "httpx2", "keyring"}
+    assert not loaded_after(f"import {module}") & heavy
 
 
 def test_the_app_loads_nothing_that_its_first_paint_does_not_need() -> None:

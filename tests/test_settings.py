@@ -16,7 +16,7 @@ from chatterm import settings
 from chatterm.errors import SettingsError
 from chatterm.settings import Settings, fields_of
 
-SECTIONS = [name for name in get_type_hints(Settings) if name != "keys"]
+SECTIONS = [name for name in get_type_hints(Settings) if name not in {"keys", "servers"}]
 
 COMMENTED = """\
 # my settings
@@ -125,6 +125,13 @@ def test_link_into_somebodys_dotfiles_stays_one(path: Path, tmp_path: Path):
         ('[load]\ncache_type_k = "q9"\n', "load.cache_type_k: there is no choice 'q9'."),
         ("[chat]\ntemplate_variables = {a = [1]}\n", "chat.template_variables"),
         ("sampling = 3\n", "sampling: expected a table, not a whole number."),
+        ("[servers.mine]\n", "servers.mine: it needs a preset or a base_url."),
+        ('[servers."a:b"]\npreset = "vllm"\n', "servers.a:b: the name of a server is made of letters"),
+        ('[servers.mine]\npreset = "vlm"\n', "servers[...].preset: there is no such preset."),
+        ('[servers.mine]\nbase_url = "ftp://a.test"\n', "servers.mine: base_url is no address"),
+        ('[servers.mine]\nbase_url = "http://[a"\n', "servers.mine: base_url is no address"),
+        ('[servers.mine]\nbase_url = "http://a.test?key=x"\n', "servers.mine: base_url must hold no password, ? or #"),
+        ('[servers.mine]\nbaseurl = "http://a.test"\n', "there is no such setting; did you mean base_url?"),
     ],
 )
 def test_file_that_cannot_be_used_says_why_and_is_not_changed(path: Path, content: str, named: str):
@@ -136,6 +143,31 @@ def test_file_that_cannot_be_used_says_why_and_is_not_changed(path: Path, conten
     with pytest.raises(SettingsError):
         settings.save(path, {"sampling": {"top_k": 7}})
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[servers.openai]\nkey = "sk-secret"\n',
+        '[servers.openai]\napi_key = "sk-secret"\n',
+        '[servers.openai]\nkey_env = "sk-secret"\n',
+        '[servers.openai]\npreset = "sk-secret"\n',
+        '[servers.openai]\nbase_url = "https://me:sk-secret@a.test/v1"\n',
+    ],
+)
+def test_a_key_in_the_file_is_refused_and_not_repeated(path: Path, content: str):
+    written(path, content)
+    with pytest.raises(SettingsError) as raised:
+        settings.load(path)
+    assert "sk-secret" not in str(raised.value)
+    assert "openai" in str(raised.value) or "servers" in str(raised.value)
+
+
+def test_a_server_is_added_beside_what_is_there(path: Path):
+    written(path, COMMENTED)
+    settings.save(path, {"servers": {"openai": {"preset": "openai"}}})
+    assert path.read_text() == COMMENTED + '\n[servers.openai]\npreset = "openai"\n'
+    assert settings.load(path).servers["openai"].preset == "openai"
 
 
 def test_file_that_is_not_text_is_not_changed(path: Path):

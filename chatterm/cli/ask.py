@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 from contextlib import aclosing
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from chatterm.address import Address
 from chatterm.cli.flags import with_settings
 from chatterm.cli.terminal import argument, fail, has_colour, is_terminal, say, write_json
 from chatterm.conversation import Role
@@ -37,7 +37,9 @@ from chatterm.text import plain
 def ask(
     *,
     question: Annotated[str | None, typer.Argument(help="What to ask; what is piped in is put below it.")] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="A GGUF file, or part of a model's name.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A GGUF file, part of a model's name, or SERVER:MODEL.")
+    ] = None,
     system: Annotated[str | None, typer.Option("--system", "-s", help="The system prompt.")] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Give the text to the model as it is, without a chat template.")
@@ -72,20 +74,20 @@ def ask(
             changes = changes | {"chat": {"template_variables": dict(_variable(each) for each in variable)}}
         settings = settings.merged(changes)
         prompt = _prompt(question, system if system is not None else settings.chat.system_prompt, raw, settings)
-        path = default_model(settings, model)
+        address = default_model(settings, model)
         if "temperature" not in changes.get("sampling", {}):
-            settings = _suited(settings, path)
-        code = asyncio.run(_answer(make_engine(), path, prompt, settings, _Json() if json else _Text()))
+            settings = _suited(settings, address)
+        code = asyncio.run(_answer(make_engine(settings), address, prompt, settings, _Json() if json else _Text()))
     except ChattermError as error:
         raise fail(error) from error
     raise typer.Exit(code)
 
 
-def _suited(settings: Settings, path: Path) -> Settings:
+def _suited(settings: Settings, address: Address) -> Settings:
     """The settings with the tutor's own temperature, where it is asked and the user has set none."""
     from chatterm import tutor
 
-    if not tutor.is_tutor(path) or settings.sampling.temperature != Sampling().temperature:
+    if not tutor.is_tutor(address) or settings.sampling.temperature != Sampling().temperature:
         return settings
     return settings.merged({"sampling": {"temperature": tutor.TEMPERATURE}})
 
@@ -117,7 +119,7 @@ def _prompt(question: str | None, system: str, raw: bool, settings: Settings) ->
     return Prompt((*turns, PromptTurn(Role.USER, text)), template_variables=settings.chat.template_variables)
 
 
-async def _answer(engine: Engine, path: Path, prompt: Prompt, settings: Settings, out: _Text | _Json) -> int:
+async def _answer(engine: Engine, address: Address, prompt: Prompt, settings: Settings, out: _Text | _Json) -> int:
     """Load, ask, print; the exit code."""
     task = asyncio.current_task()
     if task is None:  # pragma: no cover - asyncio.run always has one
@@ -132,7 +134,7 @@ async def _answer(engine: Engine, path: Path, prompt: Prompt, settings: Settings
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
     try:
-        async with aclosing(engine.load(path, settings.load)) as loading:
+        async with aclosing(engine.load(address, settings.load)) as loading:
             async for step in loading:
                 out.show(step)
         async with aclosing(engine.reply(prompt, settings.sampling)) as reply:
@@ -166,6 +168,8 @@ class _Text:
                 self._write(event.text)
             case Loading(stage=LoadStage.WEIGHTS):
                 self._progress(f"loading {event.fraction:.0%}")
+            case Loading(stage=LoadStage.CONNECTING):
+                self._progress("asking the server")
             case Loading():
                 self._progress("loading")
             case Loaded() | Prompted():
@@ -176,6 +180,9 @@ class _Text:
                         say(f"chatterm: {note}")
             case Trimmed():
                 raise RuntimeError("one question alone has no turns to drop")
+            case Finished(reason=FinishReason.FILTER):
+                self.end()
+                say("chatterm: the server's filter held back the rest.")
             case Prefilling():
                 self._progress(f"reading the prompt {event.n_done}/{event.n_total}")
             case Finished(reason=FinishReason.CONTEXT):

@@ -35,7 +35,9 @@ def _version(wanted: bool) -> None:
 @app.callback(invoke_without_command=True)
 def chatterm(
     context: typer.Context,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="A GGUF file, or part of a model's name.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A GGUF file, part of a model's name, or SERVER:MODEL.")
+    ] = None,
     latest: Annotated[bool, typer.Option("--continue", "-c", help="Open the latest conversation.")] = False,
     _wants_version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")

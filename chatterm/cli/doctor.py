@@ -137,7 +137,7 @@ def _engine() -> Iterator[Finding]:
     from chatterm.cli.join import make_engine
 
     async def ask() -> EngineReport:
-        engine = make_engine()
+        engine = make_engine(Settings())
         try:
             return await engine.report()
         finally:

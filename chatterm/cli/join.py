@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatterm import paths, settings
 from chatterm.errors import ModelNotFound
 
 if TYPE_CHECKING:
+    from chatterm.address import Address
     from chatterm.engine.base import Engine
     from chatterm.library import Library
     from chatterm.settings import Settings
@@ -33,21 +33,23 @@ async def open_store() -> Store:
     return await Store.open(paths.store_file())
 
 
-def make_engine() -> Engine:
-    """The engine that runs llama.cpp on this machine; its worker starts when it is first needed."""
+def make_engine(chosen: Settings) -> Engine:
+    """The engine that runs llama.cpp on this machine or asks a server; its worker starts when it is first needed."""
+    from chatterm.engine.either import EitherEngine
     from chatterm.engine.local import LocalEngine
+    from chatterm.engine.remote import RemoteEngine
 
-    return LocalEngine()
+    return EitherEngine(LocalEngine(), RemoteEngine(chosen.servers))
 
 
 def make_library(chosen: Settings) -> Library:
-    """The models that are on this machine."""
+    """The models that are on this machine and on servers."""
     from chatterm.library import Library
 
     return Library(chosen)
 
 
-def default_model(chosen: Settings, named: str | None) -> Path:
+def default_model(chosen: Settings, named: str | None) -> Address:
     """The model a command uses: the one that was named, else the one in the settings, else the only one.
 
     With none but the tutor that is the tutor; it does not take the place of several others, though.

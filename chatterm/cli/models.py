@@ -1,4 +1,4 @@
-"""`chatterm models`: which models are here, fetch one, remove one, look into one."""
+"""`chatterm models`: which models are here and on servers, fetch one, remove one, look into one."""
 
 from __future__ import annotations
 
@@ -9,21 +9,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chatterm.cli.terminal import fail, say, write_json
+from chatterm.cli import servers
+from chatterm.cli.terminal import aligned, fail, say, write_json
 from chatterm.errors import ChattermError, FileNotChosen, SettingsError
 from chatterm.text import amount, line
 
 if TYPE_CHECKING:
     from chatterm.library import Library
 
-app = typer.Typer(help="The models on this machine.", no_args_is_help=True)
+app = typer.Typer(help="The models on this machine, and on servers.", no_args_is_help=True)
+app.command("servers")(servers.list_servers)
+app.command("key")(servers.keep_key)
 
 
 @app.command("list")
-def list_models(json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False) -> None:
-    """List the models that are on this machine."""
+def list_models(
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    remote: Annotated[bool, typer.Option("--remote", help="List the models of servers instead.")] = False,
+) -> None:
+    """List the models that are on this machine, or those of the servers that can be used."""
     from chatterm.hub import cache
 
+    if remote:
+        servers.print_models(json=json)
+        return
     with _told():
         models = _library().local_models()
         unfinished = cache.unfinished()
@@ -35,7 +44,7 @@ def list_models(json: Annotated[bool, typer.Option("--json", help="Print one JSO
         (model.name, model.quantization or "-", amount(model.size_bytes), model.repo or model.source, str(model.path))
         for model in models
     ]
-    for row in _aligned([("NAME", "QUANT", "SIZE", "FROM", "PATH"), *rows] if rows else []):
+    for row in aligned([("NAME", "QUANT", "SIZE", "FROM", "PATH"), *rows] if rows else []):
         sys.stdout.write(f"{row}\n")
     if all(model.is_built_in for model in models):
         other = "other " if models else ""
@@ -104,11 +113,11 @@ def describe_model(
     from chatterm.cli.model_card import card, lines
 
     with _told():
-        found = card(_library().find(file))
+        found = card(_library().find_file(file))
     if json:
         write_json(found)
         return
-    for row in _aligned(lines(found)):
+    for row in aligned(lines(found)):
         sys.stdout.write(f"{row}\n")
 
 
@@ -145,7 +154,7 @@ def _told() -> Iterator[None]:
         yield
     except FileNotChosen as error:
         say(f"chatterm: {error.message} {error.remedy}")
-        for row in _aligned([(amount(size), file) for file, size in error.candidates]):
+        for row in aligned([(amount(size), file) for file, size in error.candidates]):
             say(f"  {row}")
         raise typer.Exit(2) from error
     except ChattermError as error:
@@ -161,11 +170,3 @@ def _library() -> Library:
     except SettingsError as error:
         say(f"chatterm: {error}")
         return make_library(Settings())
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
-    """Rows as lines with columns; names of files come from anywhere, so they are made harmless."""
-    rows = [tuple(line(cell) for cell in row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -28,7 +28,7 @@ def open_app(model: str = "", *, continue_latest: bool = False) -> int:
 
     app = ChatApp(
         open_store,
-        make_engine,
+        lambda: make_engine(chosen),
         lambda: make_library(chosen),
         chosen,
         problem=problem,

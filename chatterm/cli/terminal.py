@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from typing import IO, Any
 
 import typer
 
 from chatterm.errors import ChattermError
-from chatterm.text import expressible, plain
+from chatterm.text import expressible, line, plain
 
 
 def is_terminal(stream: IO[str]) -> bool:
@@ -55,3 +56,11 @@ def fail(error: ChattermError) -> typer.Exit:
     if error.remedy:
         say(f"  {error.remedy}")
     return typer.Exit(1)
+
+
+def aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    """Rows as lines with columns; names of files come from anywhere, so they are made harmless."""
+    rows = [tuple(line(cell) for cell in row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -6,11 +6,11 @@ An engine turns a prompt into events. It knows no conversations, no store and no
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from chatterm.address import Address
 from chatterm.conversation import Role
 from chatterm.events import LoadEvent, ModelInfo, ReplyEvent
 from chatterm.settings import LoadOptions, Sampling, TemplateValue
@@ -107,11 +107,14 @@ class Engine(Protocol):
         """
         ...
 
-    def load(self, path: Path, options: LoadOptions) -> AsyncGenerator[LoadEvent, None]:
+    def load(self, address: Address, options: LoadOptions) -> AsyncGenerator[LoadEvent, None]:
         """Take the place of the loaded model by this one; ends with `Loaded`.
 
+        An engine that runs files refuses a model on a server, and the other way round (`ModelNotFound`).
+
         Raises:
-            LibraryMissing, ModelNotFound, ModelUnreadable, OutOfMemory, WorkerDied.
+            LibraryMissing, ModelNotFound, ModelUnreadable, OutOfMemory, WorkerDied: from this machine.
+            ServerError, KeyUnusable: from a server.
         """
         ...
 
@@ -120,7 +123,7 @@ class Engine(Protocol):
 
         Raises:
             ModelNotFound: nothing is loaded.
-            PromptTooLong, OutOfMemory, WorkerDied.
+            PromptTooLong, OutOfMemory, WorkerDied, ServerError.
         """
         ...
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from chatterm.address import Address
 from chatterm.engine.base import Capabilities, EngineReport, Prompt, TokenPiece
 from chatterm.engine.process import COMMAND, WorkerProcess
 from chatterm.engine.wire import (
@@ -81,7 +82,7 @@ class LocalEngine:
         async with self._busy:
             await self._running()
 
-    async def load(self, path: Path, options: LoadOptions) -> AsyncGenerator[LoadEvent, None]:
+    async def load(self, address: Address, options: LoadOptions) -> AsyncGenerator[LoadEvent, None]:
         """Take the place of the loaded model by this one; ends with `Loaded`.
 
         A path without a GGUF file is refused before the loaded model is given up.
@@ -89,12 +90,14 @@ class LocalEngine:
         Raises:
             LibraryMissing, ModelNotFound, ModelUnreadable, OutOfMemory, WorkerDied.
         """
+        if not isinstance(address, Path):
+            raise ModelNotFound(f"{address} is no file on this machine.", "Choose another model.")
         async with self._busy:
-            await asyncio.to_thread(check_file, path)
+            await asyncio.to_thread(check_file, address)
             yield Loading(LoadStage.STARTING)
             await self._running()
-            self.last_load = (path, options)
-            async with aclosing(self._load(path, options)) as events:
+            self.last_load = (address, options)
+            async with aclosing(self._load(address, options)) as events:
                 async for event in events:
                     yield event
 

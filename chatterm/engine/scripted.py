@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from chatterm.address import Address
 from chatterm.engine.base import Capabilities, EngineReport, Prompt, TokenPiece
 from chatterm.errors import ChattermError, ModelNotFound
 from chatterm.events import (
@@ -71,7 +72,7 @@ class ScriptedEngine:
         """Nothing takes time here."""
         self.n_starts += 1
 
-    async def load(self, path: Path, options: LoadOptions) -> AsyncGenerator[LoadEvent, None]:
+    async def load(self, address: Address, options: LoadOptions) -> AsyncGenerator[LoadEvent, None]:
         """Pretend to load, through all stages."""
         self.model = None
         yield Loading(LoadStage.STARTING)
@@ -81,8 +82,10 @@ class ScriptedEngine:
         if self.load_error:
             raise self.load_error
         self.model = ModelInfo(
-            path=str(path),
-            name=path.stem,
+            path=str(address) if isinstance(address, Path) else "",
+            name=address.stem if isinstance(address, Path) else str(address),
+            host="" if isinstance(address, Path) else f"{address.server}.test",
+            is_elsewhere=not isinstance(address, Path),
             architecture="scripted",
             quantization="Q4_K_M",
             n_ctx=options.n_ctx or 4096,

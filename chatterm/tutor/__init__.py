@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chatterm.address import Address
+
 NAME = "Tutor (built in)"
 """What people read in lists of models."""
 SHORT_NAME = "tutor"
@@ -27,17 +29,19 @@ TEMPERATURE = 0.2
 """At which it is asked where nobody has set another: being tiny, it misunderstands more when it is bold."""
 
 
-def is_tutor(path: str | Path | None) -> bool:
+def is_tutor(address: str | Address | None) -> bool:
     """Whether this is the built-in model's file, also that of another installation.
 
     Example: Path("/old/venv/chatterm/tutor/tutor-q8_0.gguf") -> True
     """
-    return path is not None and Path(path).parts[-2:] == FILE.parts[-2:]
+    return isinstance(address, str | Path) and Path(address).parts[-2:] == FILE.parts[-2:]
 
 
-def name_of(path: Path) -> str:
-    """What people call the model of a file before it is loaded.
+def name_of(address: Address) -> str:
+    """What people call a model before it is loaded.
 
     Example: Path("qwen-q8_0.gguf") -> "qwen-q8_0"; the tutor's file -> "Tutor (built in)"
     """
-    return NAME if is_tutor(path) else path.stem
+    if is_tutor(address):
+        return NAME
+    return address.stem if isinstance(address, Path) else str(address)

@@ -181,20 +181,20 @@ class ChatApp(App[None]):
         if chat.model is not None:
             self.chat_screen.status.tell(activity="ready")
             return
-        named, path = self._model or chat.own_model, None
+        named, address = self._model or chat.own_model, None
         picked, default = await self.chat_screen.memory.last_model(), chat.settings.chat.model
         try:
-            path = await asyncio.to_thread(self.library.first, named, picked, default)
+            address = await asyncio.to_thread(self.library.first, named, picked, default)
         except ModelNotFound as error:
             self.chat_screen.show_error(error)
-        if picked is not None and not named and path != picked and not tutor.is_tutor(picked):
+        if picked is not None and not named and address != picked and not tutor.is_tutor(picked):
             self.notify(
                 f"{picked} is not there any more.", title="Another model than last", severity="warning", markup=False
             )
-        if path is not None:
-            if tutor.is_tutor(path):
+        if address is not None:
+            if tutor.is_tutor(address):
                 self.chat_screen.models.n_others = len(await asyncio.to_thread(self.library.others))
-            self.chat_screen.models.load(path, is_pick=bool(self._model))
+            self.chat_screen.models.load(address, is_pick=bool(self._model))
         else:
             self.chat_screen.models.offer([model.name for model in await asyncio.to_thread(self.library.local_models)])
 
@@ -234,10 +234,11 @@ class ChatApp(App[None]):
             return
         from chatterm.ui.screens.model_picker import ModelPicker  # late: not needed for the first paint
 
-        current = chat.model.path if chat.model else ""
-        path = await self.push_screen_wait(ModelPicker(self.library.local_models, current))
-        if path is not None:
-            self.chat_screen.models.load(path, is_pick=True)
+        current = chat.model.address if chat.model else ""
+        picker = ModelPicker(self.library.local_models, current, self.library.remote_models)
+        address = await self.push_screen_wait(picker)
+        if address is not None:
+            self.chat_screen.models.load(address, is_pick=True)
 
     @work(exclusive=True, group="settings")
     async def action_get_model(self) -> None:
@@ -260,8 +261,10 @@ class ChatApp(App[None]):
         from chatterm.ui.screens.settings import SettingsScreen  # late: not needed for the first paint
 
         overrides = chat.overrides
-        if chat.model is not None and chat.effective.chat.model not in ("", chat.model.path):
-            overrides = settings.merge(overrides, {"chat": {"model": chat.model.path}})  # another one was picked since
+        if chat.model is not None and chat.effective.chat.model not in ("", chat.model.address):
+            overrides = settings.merge(
+                overrides, {"chat": {"model": chat.model.address}}
+            )  # another one was picked since
         result = await self.push_screen_wait(
             SettingsScreen(
                 self.settings,
@@ -271,6 +274,7 @@ class ChatApp(App[None]):
                 chat.model,
                 has_conversation=True,  # a new one keeps its settings until its first question
                 automatic_theme=self.looks.automatic,
+                remote=self.library.remote_models,
             )
         )
         if result is not None:
@@ -303,8 +307,8 @@ class ChatApp(App[None]):
         try:
             if name:
                 self.chat_screen.models.load(await asyncio.to_thread(self.library.find, name), is_pick=is_pick)
-            elif self.chat_screen.state.model_path is not None:
-                self.chat_screen.models.load(self.chat_screen.state.model_path)
+            elif self.chat_screen.state.address is not None:
+                self.chat_screen.models.load(self.chat_screen.state.address)
         except ModelNotFound as error:
             self._tell(error)
 

@@ -104,7 +104,7 @@ class Draft:
     def _values(self, settings: Settings) -> dict[str, dict[str, Any]]:
         """All values by section and field."""
         values: dict[str, dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(settings))  # lists, no tuples
-        del values["keys"]
+        del values["keys"], values["servers"]
         if self.can_think:
             values["chat"][THINKING.name] = values["chat"][VARIABLES].pop(THINKING.name, None)
         return values

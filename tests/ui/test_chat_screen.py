@@ -10,18 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from support.app import make_app, model_file
 from support.waiting import wait_for
 from textual.pilot import Pilot
 
 from chatterm import paths
+from chatterm.address import RemoteModel
 from chatterm.conversation import ReplyRecord, Role, TurnState
+from chatterm.engine.base import Prompt
 from chatterm.engine.scripted import Line, ScriptedEngine
 from chatterm.errors import LibraryMissing, PromptTooLong, WorkerDied
-from chatterm.settings import ChatSettings, ModelsSettings, Settings
+from chatterm.events import Prompted, ReplyEvent
+from chatterm.settings import ChatSettings, ModelsSettings, Sampling, ServerSettings, Settings
 from chatterm.store import Store
 from chatterm.ui.app import ChatApp
 from chatterm.ui.screens.chat import ChatScreen
+from chatterm.ui.screens.settings import SettingsScreen
+from chatterm.ui.widgets.model_button import ModelButton
 
 
 @asynccontextmanager
@@ -311,6 +317,73 @@ async def test_the_model_can_be_changed_in_the_middle(tmp_path: Path) -> None:
         assert said(screen) == ["first", "One."]
         await ask(pilot, screen, "second")
         assert [turn.record.model_name for turn in screen.state.turns if turn.record] == ["Tiny 4B Instruct", file.stem]
+
+
+async def test_a_conversation_goes_on_with_a_model_of_a_server_and_says_where_text_goes(tmp_path: Path) -> None:
+    file = model_file(tmp_path / "models")
+    engine = ScriptedEngine("One.", "Two.", "Three.")
+    async with opened(make_app(engine=engine)) as (pilot, screen):
+        await ask(pilot, screen, "first")
+        for address, name in ((RemoteModel("openai", "gpt-4.1"), "openai:gpt-4.1"), (file, file.stem)):
+            screen.models.load(address, is_pick=True)
+            await wait_for(pilot, lambda name=name: screen.status.told.model == name and screen.state.is_idle)
+            host = "" if address is file else "openai.test"
+            assert screen.status.told.host == host
+            assert screen.status.told.temperature == (None if host else 0.8), "left to the server"
+            await ask(pilot, screen, "and now?")
+        assert said(screen)[1::2] == ["One.", "Two.", "Three."]
+        records = [turn.record for turn in screen.state.turns if turn.record]
+        assert [record.model_name for record in records] == ["Tiny 4B Instruct", "openai:gpt-4.1", file.stem]
+        await pilot.press("ctrl+n")
+        assert "All of it stays on this machine" in str(screen.transcript.empty)
+
+
+async def test_a_model_of_a_server_that_answered_last_is_taken_at_the_next_start() -> None:
+    async with opened(make_app(with_model=False, model="openai:gpt-4.1")) as (pilot, screen):
+        await wait_for(pilot, lambda: screen.status.told.activity == "ready")
+        await wait_for(pilot, lambda: "What you write is sent to openai.test" in str(screen.transcript.empty))
+        await pilot.press("ctrl+q")
+    async with opened(make_app(with_model=False)) as (pilot, screen):
+        await wait_for(pilot, lambda: screen.status.told.model == "openai:gpt-4.1" and screen.state.is_idle)
+        screen.action_reload_model()
+        await wait_for(pilot, lambda: screen.status.told.activity == "ready" and screen.state.is_idle)
+
+
+async def test_a_server_that_is_not_known_any_more_is_said_at_the_start() -> None:
+    mine = Settings(servers={"mine": ServerSettings(base_url="http://127.0.0.1:9/v1")})
+    async with opened(make_app(with_model=False, model="mine:tiny", settings=mine)) as (pilot, screen):
+        await wait_for(pilot, lambda: screen.status.told.activity == "ready")
+        await pilot.press("ctrl+q")
+    app = make_app(with_model=False)
+    async with opened(app) as (pilot, _):
+        await wait_for(pilot, lambda: "mine:tiny is not there any more" in notices(app))
+
+
+async def test_the_settings_take_a_model_of_a_server() -> None:
+    app = make_app(with_model=False, settings=Settings(chat=ChatSettings(model="openai:gpt-4.1")))
+    async with opened(app) as (pilot, screen):
+        await wait_for(pilot, lambda: screen.status.told.model == "openai:gpt-4.1" and screen.state.is_idle)
+        await pilot.press("f2")
+        await wait_for(pilot, lambda: isinstance(app.screen, SettingsScreen))
+        await pilot.press("ctrl+pageup")
+        await wait_for(pilot, lambda: "openai:gpt-4.1" in str(app.screen.query_one(ModelButton).render()))
+        await pilot.press("escape")
+
+
+async def test_what_a_server_does_not_take_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = ScriptedEngine("One.")
+    scripted = engine.reply
+
+    async def with_note(prompt: Prompt, sampling: Sampling) -> AsyncIterator[ReplyEvent]:
+        async for event in scripted(prompt, sampling):
+            yield structs.replace(event, notes=("fake refused temperature.",)) if isinstance(event, Prompted) else event
+
+    monkeypatch.setattr(engine, "reply", with_note)
+    app = make_app(engine=engine)
+    async with opened(app) as (pilot, screen):
+        await ask(pilot, screen, "first")
+        await ask(pilot, screen, "second")
+        assert notices(app).count("fake refused temperature.") == 1
 
 
 async def test_the_model_that_answered_last_is_loaded_at_the_next_start(tmp_path: Path) -> None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
 import pytest
+from support.fake_server import Answer, FakeServer
 from support.waiting import wait_for
 from textual.app import App
 from textual.events import Paste
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from chatterm.library import LocalModel
-from chatterm.ui.screens.model_picker import ModelPicker
+from chatterm.address import Address, RemoteModel
+from chatterm.engine.connection import ListedModel
+from chatterm.engine.listing import Listing
+from chatterm.engine.servers import find
+from chatterm.errors import ServerUnreachable
+from chatterm.library import Library, LocalModel
+from chatterm.settings import ServerSettings, Settings
+from chatterm.ui.screens.model_picker import ModelPicker, RemoteModels, none
 
 MODELS = [
     LocalModel(Path("/m/Qwen3-0.6B-Q8_0.gguf"), "Qwen3-0.6B", "unsloth/Qwen3-0.6B-GGUF", "Q8_0", 639_000_000,
@@ -25,11 +33,16 @@ MODELS = [
 
 
 class Bare(App[None]):
-    def __init__(self, models: Sequence[LocalModel] | Callable[[], Sequence[LocalModel]], current: str = "") -> None:
+    def __init__(
+        self,
+        models: Sequence[LocalModel] | Callable[[], Sequence[LocalModel]],
+        current: str = "",
+        remote: RemoteModels = none,
+    ) -> None:
         super().__init__()
         self.animation_level = "none"
-        self.given: list[Path | None] = []
-        self.picker = ModelPicker(models, current)
+        self.given: list[Address | None] = []
+        self.picker = ModelPicker(models, current, remote)
 
     def on_mount(self) -> None:
         self.push_screen(self.picker, self.given.append)
@@ -177,3 +190,97 @@ async def test_models_are_listed_in_a_thread_after_the_screen_is_drawn():
         go_on.set()
         await listed(pilot, app, 1)
         assert app.names == ["Qwen3-0.6B"], "what was typed meanwhile counts"
+
+
+def server_named(name: str, *models: str, problem: str = "") -> Listing:
+    """What a server has, or why nothing is known."""
+    server = find(name, {})
+    assert server
+    error = ServerUnreachable(problem, "Start it.") if problem else None
+    return Listing(server, tuple(ListedModel(model, n_ctx=8192) for model in models), error=error)
+
+
+async def test_models_of_servers_stand_below_the_others_and_can_be_chosen():
+    async def remote() -> AsyncGenerator[Listing, None]:
+        yield server_named("ollama", "qwen3:4b")
+        yield server_named("openai", "gpt-5", "gpt-5-mini")
+
+    app = Bare(MODELS, "openai:gpt-5", remote)
+    async with app.run_test(size=(100, 40)) as pilot:
+        await listed(pilot, app, 6)
+        assert app.names[3:] == ["ollama:qwen3:4b", "openai:gpt-5", "openai:gpt-5-mini"]
+        lines = [str(option.prompt).splitlines()[1].strip() for option in app.picker.query_one(OptionList).options[3:5]]
+        assert lines == [
+            "127.0.0.1:11434 · 8,192 tokens · a server on this machine",
+            "api.openai.com · 8,192 tokens · what you write is sent there",
+        ]
+        assert str(app.picker.query_one(OptionList).options[4].prompt).startswith("● openai:gpt-5")
+        await pilot.press(*"openai mini")
+        await listed(pilot, app, 1)
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: app.given)
+    assert app.given == [RemoteModel("openai", "gpt-5-mini")]
+
+
+async def test_a_slow_server_keeps_nobody_waiting_and_the_cursor_stays_when_it_answers():
+    gate = asyncio.Event()
+
+    async def remote() -> AsyncGenerator[Listing, None]:
+        await gate.wait()
+        yield server_named("ollama", "qwen3:4b")
+
+    app = Bare(MODELS, "", remote)
+    async with app.run_test(size=(100, 40)) as pilot:
+        await listed(pilot, app, 3)
+        await pilot.press("down", "down")
+        gate.set()
+        await listed(pilot, app, 4)
+        assert app.picker.query_one(OptionList).highlighted == 2
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: app.given)
+    assert app.given == [MODELS[2].path]
+
+
+async def test_leaving_asks_no_server_further():
+    closed = asyncio.Event()
+
+    async def remote() -> AsyncGenerator[Listing, None]:
+        try:
+            await asyncio.Event().wait()
+            yield server_named("ollama")
+        finally:
+            closed.set()
+
+    app = Bare(MODELS, "", remote)
+    async with app.run_test() as pilot:
+        await listed(pilot, app, 3)
+        await pilot.press("escape")
+        await wait_for(pilot, closed.is_set)
+    assert app.given == [None]
+
+
+async def test_a_server_that_fails_is_named_in_a_quiet_line():
+    async def remote() -> AsyncGenerator[Listing, None]:
+        yield server_named("ollama", problem="Nothing answers [b]there[/].")
+        yield server_named("openai", "gpt-5")
+
+    app = Bare(MODELS, "", remote)
+    async with app.run_test(size=(100, 40)) as pilot:
+        await listed(pilot, app, 4)
+        line = app.picker.query_one("#servers")
+        assert str(line.render()) == "ollama: Nothing answers [b]there[/]."
+        assert line.display
+
+
+async def test_real_servers_are_asked_in_the_background():
+    with FakeServer() as good, FakeServer() as bad:
+        bad.models_answer = Answer(status=200, body=b"<html>", headers={"Content-Type": "text/html"})
+        library = Library(
+            Settings(servers={"bad": ServerSettings(base_url=bad.url), "good": ServerSettings(base_url=good.url)}), None
+        )
+        app = Bare([], "", library.remote_models)
+        async with app.run_test(size=(100, 40)) as pilot:
+            await listed(pilot, app, 1)
+            await wait_for(pilot, lambda: "bad: What answers" in str(app.picker.query_one("#servers").render()))
+            await pilot.press("enter")
+            await wait_for(pilot, lambda: app.given == [RemoteModel("good", "tiny")])

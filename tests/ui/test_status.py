@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from support.waiting import wait_for
 from textual.app import App, ComposeResult
@@ -37,6 +38,14 @@ def test_what_matters_least_leaves_first() -> None:
     assert "Q4_K_M" not in narrow
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_where_text_goes_leaves_last(width: int) -> None:
+    facts = msgspec.structs.replace(
+        FACTS, model="openai:gpt-5", quantization="", host="api.openai.com", activity="ready"
+    )
+    assert "openai:gpt-5 · ↗ api.openai.com" in row(facts, width).plain
+
+
 def test_nothing_is_shown_that_was_not_measured() -> None:
     assert row(Facts(activity="ready"), 80).plain.split(" · ") == ["choose a model", "● ready".ljust(63)]
 
@@ -52,6 +61,8 @@ def test_nothing_is_shown_that_was_not_measured() -> None:
         (Finished(FinishReason.END), "ready"),
         (Finished(FinishReason.LENGTH), "cut at the longest reply"),
         (Finished(FinishReason.CONTEXT), "cut, the context is full"),
+        (Finished(FinishReason.FILTER), "cut by the server's filter"),
+        (Loading(LoadStage.CONNECTING), "asking the server"),
         (Loaded(ModelInfo("/m.gguf", "m")), "ready"),
         (Prompted(1, 0, 7), ""),
     ],

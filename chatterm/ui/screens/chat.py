@@ -236,8 +236,8 @@ class ChatScreen(CommandScreen):
 
     def action_reload_model(self) -> None:
         """Load the model again."""
-        assert self.state.model_path is not None
-        self.models.load(self.state.model_path)
+        assert self.state.address is not None
+        self.models.load(self.state.address)
 
     @on(ConversationView.Failed)
     @on(ModelNotice.Failed)
@@ -278,7 +278,7 @@ class ChatScreen(CommandScreen):
             return
         self.show_conversation()
         wanted = self.chat.own_model
-        if wanted and (self.chat.model is None or self.chat.model.path != wanted):
+        if wanted and (self.chat.model is None or self.chat.model.address != wanted):
             self.post_message(self.ModelWanted(wanted))
 
     def action_new_chat(self) -> None:

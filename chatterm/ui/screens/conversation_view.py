@@ -12,7 +12,7 @@ from textual.message import Message
 from chatterm.chat import Chat, ChatEvent, TurnAdded
 from chatterm.conversation import ReplyRecord, Role, TurnState
 from chatterm.errors import ChattermError, StoreError
-from chatterm.events import Trimmed
+from chatterm.events import Prompted, Trimmed
 from chatterm.ui.screens import hints
 from chatterm.ui.screens.live import LiveReply, measures_of_record
 from chatterm.ui.screens.state import State
@@ -56,6 +56,7 @@ class ConversationView(Transcript):
         super().__init__(id=id)
         self.live: LiveReply | None = None
         """The reply that is being written."""
+        self._said: set[str] = set()  # notes on replies, which would be the same each time
         self._state = state
         self._status = status
         self._engine_free = engine_free
@@ -95,6 +96,9 @@ class ConversationView(Transcript):
                             self.post_message(self.TurnSaved())
                         case Trimmed():
                             self.notify(**hints.trimmed_notice(len(event.dropped)))
+                        case Prompted(notes=notes) if new := [note for note in notes if note not in self._said]:
+                            self._said.update(new)
+                            self.notify("\n".join(new), title="How it was asked", timeout=8, markup=False)
         except ChattermError as error:
             self.post_message(self.Failed(error))
         finally:

@@ -8,6 +8,7 @@ from typing import Any
 from textual.content import Content
 from textual.markup import escape
 
+from chatterm.events import ModelInfo
 from chatterm.ui.commands import key_of
 from chatterm.ui.screens.state import State
 
@@ -61,11 +62,17 @@ def tutor_hint(others: int, keymap: Mapping[str, str]) -> Content:
     )
 
 
-def hello_hint(model: str, keymap: Mapping[str, str]) -> Content:
+def hello_hint(model: ModelInfo, keymap: Mapping[str, str]) -> Content:
     """A model is there, and nothing was said yet."""
+    where = (
+        Content.assemble(("What you write is sent to ", "$foreground 60%"), (model.host, "$text-warning"), "\n\n")
+        if model.is_elsewhere
+        else Content.styled("All of it stays on this machine.\n\n", "$foreground 60%")
+    )
     return Content.assemble(
-        (f"{model}\n\n", "bold"),
-        ("Ask something below. All of it stays on this machine.\n\n", "$foreground 60%"),
+        (f"{model.name}\n\n", "bold"),
+        ("Ask something below. ", "$foreground 60%"),
+        where,
         (key_of("send", keymap), "$text-accent"), (" sends   ", "$foreground 60%"),
         (key_of("newline", keymap), "$text-accent"), (" new line   ", "$foreground 60%"),
         (key_of("help", keymap), "$text-accent"), (" all keys", "$foreground 60%"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from chatterm.address import Address, restored, stored
 from chatterm.errors import StoreError
 from chatterm.store import Store
 
@@ -45,14 +45,13 @@ class Memory:
             await self._store.recall(_LIST_WANTED) is not False,
         )
 
-    async def last_model(self) -> Path | None:
-        """The file that was picked last and loaded; None if there never was one.
+    async def last_model(self) -> Address | None:
+        """The model that was picked last and loaded; None if there never was one.
 
         Raises:
             StoreError: it cannot be read.
         """
-        path = await self._store.recall(_LAST_MODEL)
-        return Path(path) if isinstance(path, str) else None
+        return restored(await self._store.recall(_LAST_MODEL))
 
     async def keep_draft(self, draft: str, waiting: Sequence[str]) -> None:
         """What is typed, and what waits."""
@@ -63,9 +62,9 @@ class Memory:
         """Whether the list is shown."""
         await self._keep(_LIST_WANTED, is_wanted)
 
-    async def keep_last_model(self, path: Path) -> None:
-        """The file that was picked and loaded."""
-        await self._keep(_LAST_MODEL, str(path))
+    async def keep_last_model(self, address: Address) -> None:
+        """The model that was picked and loaded."""
+        await self._keep(_LAST_MODEL, stored(address))
 
     async def _keep(self, key: str, value: Any) -> None:
         with suppress(StoreError):  # it is on the screen still, and the next try is near

@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from pathlib import Path
 
 from textual import work
 from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
 from chatterm import tutor
+from chatterm.address import Address
 from chatterm.chat import Chat
 from chatterm.errors import ChattermError, LoadCancelled, WorkerDied
 from chatterm.events import Loaded
+from chatterm.settings import Sampling
 from chatterm.ui.commands import key_of
 from chatterm.ui.screens import hints
 from chatterm.ui.screens.memory import Memory
@@ -78,24 +79,24 @@ class ModelNotice(Banner):
         return self._state.chat
 
     @work(exclusive=True, group="load")
-    async def load(self, path: Path, *, is_pick: bool = False) -> None:
+    async def load(self, address: Address, *, is_pick: bool = False) -> None:
         """Load a model with progress, after the reply that runs; the conversation stays readable.
 
         Args:
-            path: The file.
+            address: The model.
             is_pick: Whether the user chose it for all that comes, so that the next start begins with it.
         """
         self._loader = loader = get_current_worker()
-        self._state.model_path, self._state.loading_model = path, True
+        self._state.address, self._state.loading_model = address, True
         if self._state.replying:
-            self._status.tell(next_model=tutor.name_of(path))
-            self.notify(**hints.queued_model_notice(tutor.name_of(path), self._keymap))
+            self._status.tell(next_model=tutor.name_of(address))
+            self.notify(**hints.queued_model_notice(tutor.name_of(address), self._keymap))
         self.post_message(self.Changed())
         try:
             async with self._engine_free:
-                await self._load(path)
+                await self._load(address)
             if is_pick:
-                await Memory(self.chat.store).keep_last_model(path)
+                await Memory(self.chat.store).keep_last_model(address)
         except (LoadCancelled, asyncio.CancelledError):
             if self._loader is loader:
                 self._status.tell(activity="loading stopped", next_model="")
@@ -107,14 +108,15 @@ class ModelNotice(Banner):
                 self.show_model()
                 self.post_message(self.LoadEnded())
 
-    async def _load(self, path: Path) -> None:
+    async def _load(self, address: Address) -> None:
         """Load it now."""
         self.clear("model")
         self._loss = None
         self._status.tell(
-            model=tutor.name_of(path),
+            model=tutor.name_of(address),
             next_model="",
             quantization="",
+            host="",
             activity="waiting",
             n_used=0,
             tokens_per_second=0.0,
@@ -122,7 +124,7 @@ class ModelNotice(Banner):
             is_busy=True,
             is_wrong=False,
         )
-        async with aclosing(self.chat.load(path)) as happenings:
+        async with aclosing(self.chat.load(address)) as happenings:
             async for event in happenings:
                 self._status.tell(activity=activity_of(event))
                 if isinstance(event, Loaded) and event.notes:
@@ -136,16 +138,28 @@ class ModelNotice(Banner):
         """The model that answers now, if any does, and its temperature in this conversation."""
         is_busy = self._state.busy
         if (model := self.chat.model) is not None:
-            self._status.tell(model=model.name, quantization=model.quantization, n_ctx=model.n_ctx)
+            self._status.tell(
+                model=model.name,
+                quantization=model.quantization,
+                host=model.host if model.is_elsewhere else "",
+                n_ctx=model.n_ctx,
+            )
             if tutor.is_tutor(model.path):
                 self._transcript.empty = hints.tutor_hint(self.n_others, self._keymap)
             else:
-                self._transcript.empty = hints.hello_hint(model.name, self._keymap)
+                self._transcript.empty = hints.hello_hint(model, self._keymap)
             self.clear("model")
         elif not is_busy:
-            self._status.tell(model="", quantization="", n_ctx=0)
-        self._status.tell(temperature=self.chat.effective.sampling.temperature, is_busy=is_busy)
+            self._status.tell(model="", quantization="", host="", n_ctx=0)
+        self._status.tell(temperature=self._temperature, is_busy=is_busy)
         self.post_message(self.Changed())
+
+    @property
+    def _temperature(self) -> float | None:
+        """The temperature that counts; None where it is left to a server."""
+        chosen = self.chat.effective.sampling.temperature
+        is_left = self.chat.model is not None and self.chat.model.host and chosen == Sampling().temperature
+        return None if is_left else chosen
 
     def offer(self, names: Sequence[str]) -> None:
         """None was chosen yet: how to come to one."""
@@ -166,7 +180,7 @@ class ModelNotice(Banner):
             )
         )
         actions = [("Choose another model", "choose_model", key_of("choose_model", self._keymap))]
-        if self._state.model_path is not None:
+        if self._state.address is not None:
             actions.insert(0, ("Start again", "reload_model", key_of("reload_model", self._keymap)))
         self.show("model", error.title, str(error), actions)
         self._status.tell(activity=error.title[0].lower() + error.title[1:], is_wrong=True, next_model="")

@@ -1,11 +1,12 @@
-"""Choose a model: the ones on this machine, narrowed by typing, or the path of a file."""
+"""Choose a model: the ones on this machine and on servers, narrowed by typing, or the path of a file."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -16,11 +17,16 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from chatterm.address import Address, RemoteModel
+from chatterm.engine.listing import Listing
 from chatterm.library import LocalModel
 from chatterm.text import amount
 
 Models = Sequence[LocalModel] | Callable[[], Sequence[LocalModel]]
 """The models that are here, or what lists them; that is asked in a thread, once the screen is drawn."""
+
+RemoteModels = Callable[[], AsyncGenerator[Listing, None]]
+"""Asks servers for their models, and tells what each answers."""
 
 LOOKING = "Looking for models …"
 NO_MATCH = "No model matches, and there is no such file."
@@ -32,6 +38,13 @@ Fetch one in a shell:   chatterm models pull OWNER/NAME
 Name a folder of GGUF files:   F2, Model, Model folders
 Or type the path of a .gguf file above.\
 """
+
+
+async def none() -> AsyncGenerator[Listing, None]:
+    """No servers."""
+    nothing: tuple[Listing, ...] = ()
+    for listing in nothing:
+        yield listing
 
 
 async def listed(models: Models) -> list[LocalModel]:
@@ -59,8 +72,8 @@ def typed_files(text: str) -> list[Path]:
         return []
 
 
-class ModelPicker(ModalScreen[Path | None]):
-    """Gives the file that was chosen, or None."""
+class ModelPicker(ModalScreen[Address | None]):
+    """Gives the model that was chosen, or None."""
 
     CSS_PATH = "model_picker.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -71,18 +84,23 @@ class ModelPicker(ModalScreen[Path | None]):
         Binding("pageup", "list('page_up')", show=False),
     ]
 
-    def __init__(self, models: Models, current: str | Path = "") -> None:
+    def __init__(self, models: Models, current: str | Path = "", remote: RemoteModels = none) -> None:
         """A list of models.
 
         Args:
             models: What there is.
-            current: The file that answers now, which is marked.
+            current: The model that answers now, which is marked: its file, or SERVER:MODEL.
+            remote: What servers have; shown below the others as it comes.
         """
         super().__init__()
         self.models = models
+        self.remote = remote
         self.current = str(current)
         self.found: list[LocalModel] | None = None
         """None while they are being listed."""
+        self.listings: list[Listing] = []
+        """What servers have answered so far."""
+        self._addresses: dict[str, Address] = {}  # by the options' ids
         self._shown_for: str | None = None  # what was typed when the list was drawn, once there are models
         self._enter_waits = False
 
@@ -94,11 +112,35 @@ class ModelPicker(ModalScreen[Path | None]):
             yield Input(placeholder="Type a part of its name, or the path of a .gguf file", compact=True)
             yield OptionList(compact=True, markup=False)
             yield Static(LOOKING, id="empty", markup=False)
+            yield Static(id="servers", markup=False)
 
     def on_mount(self) -> None:
         """Draw first, then list."""
         self.query_one(OptionList).can_focus = False  # keys go to the filter, which hands on what moves the cursor
+        self.query_one("#servers").display = False
         self.call_after_refresh(self.list_models)
+        self.call_after_refresh(self.list_remote_models)
+
+    @work(exclusive=True, group="remote models")
+    async def list_remote_models(self) -> None:
+        """Ask servers which models they have; those that do not answer are named below, and nothing waits for them."""
+        async with aclosing(self.remote()) as listings:
+            async for listing in listings:
+                if not self.is_attached:  # the user has left meanwhile
+                    return
+                self.listings.append(listing)
+                self._show_problems()
+                if listing.models and self.found is not None:
+                    self.show_matches()
+
+    def _show_problems(self) -> None:
+        """Say, in a line, which servers did not answer and why."""
+        problems = [
+            f"{listing.server.name}: {listing.error.message}" for listing in self.listings if listing.error is not None
+        ]
+        line = self.query_one("#servers", Static)
+        line.update("\n".join(problems))
+        line.display = bool(problems)
 
     @work(exclusive=True, group="models")
     async def list_models(self) -> None:
@@ -116,13 +158,20 @@ class ModelPicker(ModalScreen[Path | None]):
         if not self.is_attached:  # the user has left meanwhile
             return
         models = [model for model in self.found or () if matches(model, text)]
+        remote = [row for listing in self.listings for row in _rows(listing) if row.matches(text)]
+        rows: dict[str, tuple[Address, Content]] = {
+            str(model.path): (model.path, self._line(model)) for model in models
+        }
+        rows |= {str(file): (file, _file_line(file)) for file in files if str(file) not in rows}
+        rows |= {str(row.address): (row.address, self._remote_line(row)) for row in remote}
+        self._addresses = {name: address for name, (address, _) in rows.items()}
         options = self.query_one(OptionList)
+        chosen = self._chosen(text)
         options.clear_options()
-        options.add_options(Option(self._line(model), id=str(model.path)) for model in models)
-        known = {str(model.path) for model in models}
-        options.add_options(Option(_file_line(file), id=str(file)) for file in files if str(file) not in known)
+        options.add_options(Option(line, id=name) for name, (_, line) in rows.items())
         current = next((i for i, model in enumerate(models) if self._is_current(model)), 0)
-        options.highlighted = current if options.option_count else None
+        places = {name: place for place, name in enumerate(rows)}
+        options.highlighted = places.get(chosen, places.get(self.current, current)) if rows else None
         options.display = bool(options.option_count)
         empty = self.query_one("#empty", Static)
         empty.display = not options.option_count
@@ -145,7 +194,14 @@ class ModelPicker(ModalScreen[Path | None]):
         self._choose(event.option)
 
     def _choose(self, option: Option) -> None:
-        self.dismiss(Path(option.id or ""))
+        self.dismiss(self._addresses[option.id or ""])
+
+    def _chosen(self, text: str) -> str:
+        """The option that the cursor is on, as long as the same is typed: more may come in below it."""
+        options = self.query_one(OptionList)
+        if text != self._shown_for or options.highlighted is None:
+            return ""
+        return options.get_option_at_index(options.highlighted).id or ""
 
     def action_list(self, movement: str) -> None:
         """Move the cursor of the list."""
@@ -153,6 +209,15 @@ class ModelPicker(ModalScreen[Path | None]):
 
     def _is_current(self, model: LocalModel) -> bool:
         return self.current in (str(model.path), model.name)
+
+    def _remote_line(self, row: _Row) -> Content:
+        """A model's name, and below it where it runs."""
+        mark = ("● ", "bold $success") if self.current == str(row.address) else ("  ", "")
+        window = f" · {row.n_ctx:,} tokens" if row.n_ctx else ""
+        where = "a server on this machine" if row.is_here else "what you write is sent there"
+        return Content.assemble(
+            mark, (str(row.address), "bold"), (f"\n  {row.host}{window} · {where}", "$foreground-muted")
+        )
 
     def _line(self, model: LocalModel) -> Content:
         """A model's name, and below it what is known about it."""
@@ -162,6 +227,28 @@ class ModelPicker(ModalScreen[Path | None]):
         return Content.assemble(
             mark, (model.name, "bold"), ("\n  " + " · ".join(fact for fact in facts if fact), "$foreground-muted")
         )
+
+
+class _Row(NamedTuple):
+    """A model on a server."""
+
+    address: RemoteModel
+    host: str
+    n_ctx: int
+    is_here: bool
+
+    def matches(self, words: str) -> bool:
+        """Whether all words are somewhere in its name or its server's."""
+        known = f"{self.address} {self.host}".lower()
+        return all(word in known for word in words.lower().split())
+
+
+def _rows(listing: Listing) -> list[_Row]:
+    """The models of a server."""
+    server = listing.server
+    return [
+        _Row(RemoteModel(server.name, model.name), server.host, model.n_ctx, server.is_here) for model in listing.models
+    ]
 
 
 def _file_line(file: Path) -> Content:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import on, work
@@ -14,11 +13,12 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Static, TabbedContent, TabPane, Tabs
 
+from chatterm.address import Address
 from chatterm.events import ModelInfo
 from chatterm.settings import Settings, about
 from chatterm.ui import themes as looks
 from chatterm.ui.form import EVERYWHERE, Draft, Scope, SettingsResult
-from chatterm.ui.screens.model_picker import ModelPicker, Models, listed
+from chatterm.ui.screens.model_picker import ModelPicker, Models, RemoteModels, listed, none
 from chatterm.ui.widgets.choice import Choice
 from chatterm.ui.widgets.control import Control
 from chatterm.ui.widgets.controls import control_for
@@ -70,6 +70,7 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
         has_conversation: bool = True,
         automatic_theme: str = looks.DEFAULT_DARK,
         page: str = "Sampling",
+        remote: RemoteModels = none,
     ) -> None:
         """A panel that edits settings; it saves nothing itself.
 
@@ -82,11 +83,12 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
             has_conversation: Whether there is a conversation (also a new one) to set things for.
             automatic_theme: The one that follows the terminal.
             page: Which of `PAGES` is open at first.
+            remote: What servers have, for the model picker.
         """
         super().__init__()
         scope: Scope = "conversation" if has_conversation else "default"
         self.draft = Draft(settings, overrides, scope, can_think=bool(model and model.can_think))
-        self.models, self.themes, self.model = models, themes, model
+        self.models, self.remote, self.themes, self.model = models, remote, themes, model
         self.has_conversation, self.automatic_theme, self.first_page = has_conversation, automatic_theme, page
         self.theme_before = ""
 
@@ -128,6 +130,8 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
         """How the model that answers is loaded."""
         if not (model := self.model):
             return ""
+        if model.host:
+            return f"\nNow: {model.name} answers, to which these settings do not apply."
         layers = f"{model.n_gpu_layers} of {model.n_layers} layers on a GPU" if model.n_gpu_layers else "no GPU"
         return (
             f"\nNow: a window of {model.n_ctx:,} tokens (the model is trained for {model.n_ctx_train:,}), "
@@ -196,11 +200,12 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
     @work(exclusive=True, group="pick")
     async def pick_model(self, button: Control) -> None:
         """Ask which model shall answer."""
-        current = button.value or (self.model.path if self.model else "")
-        path: Path | None = await self.app.push_screen_wait(ModelPicker(self.models, current))
-        if path is not None and isinstance(button, ModelButton):
+        current = button.value or (self.model.address if self.model else "")
+        picker = ModelPicker(self.models, current, self.remote)
+        address: Address | None = await self.app.push_screen_wait(picker)
+        if address is not None and isinstance(button, ModelButton):
             button.name_shown = ""
-            button.choose(str(path))
+            button.choose(str(address))
             self.name_model()
 
     @on(Button.Pressed, "#apply")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from chatterm import tutor
+from chatterm.address import Address
 from chatterm.chat import Chat
 from chatterm.conversation import Role, Turn
 
@@ -21,7 +20,7 @@ class State:
         self.loading_model = False
         self.closing = False
         """Whether chatterm is being closed: nothing new is begun."""
-        self.model_path: Path | None = None
+        self.address: Address | None = None
         """The model that was asked for last, loaded or not."""
         self.answers = (0, 0)
         """Which answer to the last question is shown, counted from 0, and how many there are."""
@@ -99,4 +98,4 @@ class State:
     @property
     def can_reload(self) -> bool:
         """Whether a model was asked for that can be loaded again."""
-        return self.is_open and self.model_path is not None and not self.loading_model
+        return self.is_open and self.address is not None and not self.loading_model

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.reactive import var
 
+from chatterm.address import label
 from chatterm.ui.widgets.control import Control
 
 
 class ModelButton(Control):
-    """Shows a model file; Enter and clicks ask for the list."""
+    """Shows which model was chosen; Enter and clicks ask for the list."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space,right", "press", "Choose", show=False)]
     DEFAULT_CSS = """
@@ -28,10 +28,10 @@ class ModelButton(Control):
         """The user wants to choose."""
 
     def __init__(self, value: Any, loaded: str = "", id: str | None = None) -> None:
-        """A model file.
+        """A model.
 
         Args:
-            value: Its path; empty while none is chosen.
+            value: Its path, or SERVER:MODEL; empty while none is chosen.
             loaded: The name of the model that answers meanwhile.
         """
         super().__init__(value, id)
@@ -41,7 +41,7 @@ class ModelButton(Control):
         """Name, and what to press."""
         style = "bold reverse" if self.has_focus else "bold"
         none = f"{self.loaded}, which was found" if self.loaded else "none is chosen"
-        name = (self.name_shown or PurePath(self.value).stem) if self.value else none
+        name = (self.name_shown or label(self.value)) if self.value else none
         return Content.assemble((f" {name} ", style), ("   choose another ›", "$text-primary"))
 
     def watch_name_shown(self) -> None:

@@ -28,6 +28,8 @@ class Facts(msgspec.Struct, frozen=True):
 
     model: str = ""
     quantization: str = ""
+    host: str = ""
+    """Where text is sent; empty while it stays here."""
     activity: str = "starting"
     """"loading 43 %", "reading the prompt 512/2048", "writing", "ready", "stopped"."""
     next_model: str = ""
@@ -124,10 +126,10 @@ class Status(Widget):
 def row(facts: Facts, width: int) -> Content:
     """The row at a width: what matters least leaves first, the model's name is shortened last.
 
-    Order of leaving: quantization, first token, bar, temperature, rate, context.
+    Order of leaving: quantization, first token, bar, temperature, rate, context, host.
     """
     left, right = _parts(facts)
-    for leaving in ("quantization", "first", "bar", "temperature", "rate", "context"):
+    for leaving in ("quantization", "first", "bar", "temperature", "rate", "context", "host"):
         if _length(left) + _length(right) + 2 <= width:
             break
         left.pop(leaving, None)
@@ -148,6 +150,8 @@ def _parts(facts: Facts) -> tuple[dict[str, Content], dict[str, Content]]:
     left = {"model": _clickable(facts.model or "choose a model", "choose_model", "$foreground")}
     if facts.quantization:
         left["quantization"] = Content.styled(facts.quantization, "$foreground 60%")
+    if facts.host:
+        left["host"] = Content.styled(f"↗ {facts.host}", "$text-warning")
     left["activity"] = Content.assemble((f"{mark} ", colour), (facts.activity, colour if facts.is_wrong else ""))
     if facts.next_model:
         left["next"] = Content.assemble(("then ", "$foreground 60%"), facts.next_model).truncate(28, ellipsis=True)
@@ -201,6 +205,7 @@ def activity_of(event: Event) -> str:
                 LoadStage.STARTING: "starting llama.cpp",
                 LoadStage.READING: "reading the file",
                 LoadStage.CONTEXT: "preparing the context",
+                LoadStage.CONNECTING: "asking the server",
             }[stage]
         case Prefilling(n_done=done, n_total=total):
             return f"reading the prompt {done:,}/{total:,}"
@@ -212,6 +217,8 @@ def activity_of(event: Event) -> str:
             return "cut at the longest reply"
         case Finished(reason=FinishReason.CONTEXT):
             return "cut, the context is full"
+        case Finished(reason=FinishReason.FILTER):
+            return "cut by the server's filter"
         case Loaded() | Finished():
             return "ready"
         case _:
