@@ -1,7 +1,7 @@
 """Where config, data, cache and logs live on this machine.
 
 Every folder follows the platform's rules (platformdirs) and can be moved with one variable, which
-is what tests do. Nothing is created here until `ensure` is called.
+is what tests do. Nothing is created here until `ensure` or `replace` is called.
 """
 
 from __future__ import annotations
@@ -75,3 +75,29 @@ def ensure(folder: Path) -> Path:
     """The same folder, made if it was not there, readable by its owner alone."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
+
+
+def replace(path: Path, content: str) -> None:
+    """Write a file so that a crash leaves the old one or the new one, never half of it.
+
+    A new file can be read by its owner alone; one that was there keeps its mode, and a link stays a link.
+
+    Raises:
+        OSError: it cannot be written; the old one is as it was.
+    """
+    ensure(path.parent)
+    target = path.resolve()  # a settings file that is a link into someone's dotfiles stays one
+    import tempfile  # late: only saving needs it
+
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".new")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            if target.exists():
+                os.fchmod(handle, target.stat().st_mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

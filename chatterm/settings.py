@@ -7,7 +7,6 @@ by itself (window state, last conversation) is not here but in the store.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from chatterm import paths
 from chatterm.errors import SettingsError
 
 TemplateValue = bool | int | float | str
@@ -430,32 +430,12 @@ def save(path: Path, changes: Mapping[str, Any]) -> Settings:
             else:
                 document.setdefault(section, tomlkit.table())[name] = value
     try:
-        _replace(path, tomlkit.dumps(document))
+        paths.replace(path, tomlkit.dumps(document))
     except OSError as error:
         raise SettingsError(
             f"{path} cannot be written: {error}.", "The change counts until chatterm is closed."
         ) from error
     return settings
-
-
-def _replace(path: Path, content: str) -> None:
-    """Write a file so that a crash leaves the old one or the new one, never half of it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    target = path.resolve()  # a settings file that is a link into someone's dotfiles stays one
-    import tempfile  # late: only saving needs it
-
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".new")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            if target.exists():
-                os.fchmod(handle, target.stat().st_mode)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -205,7 +204,7 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _write(path: Path, keys: dict[str, str]) -> None:
-    """Write the file so that nobody else can ever read it, and a crash leaves the old one or the new one.
+    """Write the file, which nobody else can read: a new one from the start, and `_read` refuses an old one that others can.
 
     Raises:
         KeyUnusable: it cannot be written.
@@ -216,17 +215,7 @@ def _write(path: Path, keys: dict[str, str]) -> None:
     for name, value in sorted(keys.items()):
         document[name] = value
     try:
-        paths.ensure(path.parent)
-        handle, made = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".new")  # for its owner alone
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(tomlkit.dumps(document))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(made).replace(path)
-        except BaseException:
-            Path(made).unlink(missing_ok=True)
-            raise
+        paths.replace(path, tomlkit.dumps(document))
     except OSError as error:
         raise KeyUnusable(
             f"{path} cannot be written: {error.strerror or error}.", "Make its folder writable."
