@@ -262,9 +262,8 @@ class ChatApp(App[None]):
 
         overrides = chat.overrides
         if chat.model is not None and chat.effective.chat.model not in ("", chat.model.address):
-            overrides = settings.merge(
-                overrides, {"chat": {"model": chat.model.address}}
-            )  # another one was picked since
+            # another one was picked since
+            overrides = settings.merge(overrides, {"chat": {"model": chat.model.address}})
         result = await self.push_screen_wait(
             SettingsScreen(
                 self.settings,

@@ -22,7 +22,7 @@ from chatterm.engine.servers import find
 from chatterm.errors import ServerUnreachable
 from chatterm.library import Library, LocalModel
 from chatterm.settings import ServerSettings, Settings
-from chatterm.ui.screens.model_picker import ModelPicker, RemoteModels, none
+from chatterm.ui.screens.model_picker import ModelPicker, RemoteModels
 
 MODELS = [
     LocalModel(Path("/m/Qwen3-0.6B-Q8_0.gguf"), "Qwen3-0.6B", "unsloth/Qwen3-0.6B-GGUF", "Q8_0", 639_000_000,
@@ -37,7 +37,7 @@ class Bare(App[None]):
         self,
         models: Sequence[LocalModel] | Callable[[], Sequence[LocalModel]],
         current: str = "",
-        remote: RemoteModels = none,
+        remote: RemoteModels | None = None,
     ) -> None:
         super().__init__()
         self.animation_level = "none"

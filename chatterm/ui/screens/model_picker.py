@@ -40,13 +40,6 @@ Or type the path of a .gguf file above.\
 """
 
 
-async def none() -> AsyncGenerator[Listing, None]:
-    """No servers."""
-    nothing: tuple[Listing, ...] = ()
-    for listing in nothing:
-        yield listing
-
-
 async def listed(models: Models) -> list[LocalModel]:
     """The models that are here."""
     return list(await asyncio.to_thread(models) if callable(models) else models)
@@ -84,13 +77,13 @@ class ModelPicker(ModalScreen[Address | None]):
         Binding("pageup", "list('page_up')", show=False),
     ]
 
-    def __init__(self, models: Models, current: str | Path = "", remote: RemoteModels = none) -> None:
+    def __init__(self, models: Models, current: str | Path = "", remote: RemoteModels | None = None) -> None:
         """A list of models.
 
         Args:
             models: What there is.
             current: The model that answers now, which is marked: its file, or SERVER:MODEL.
-            remote: What servers have; shown below the others as it comes.
+            remote: What servers have; shown below the others as it comes. None where there are none.
         """
         super().__init__()
         self.models = models
@@ -119,12 +112,13 @@ class ModelPicker(ModalScreen[Address | None]):
         self.query_one(OptionList).can_focus = False  # keys go to the filter, which hands on what moves the cursor
         self.query_one("#servers").display = False
         self.call_after_refresh(self.list_models)
-        self.call_after_refresh(self.list_remote_models)
+        if self.remote is not None:
+            self.call_after_refresh(self.list_remote_models, self.remote)
 
     @work(exclusive=True, group="remote models")
-    async def list_remote_models(self) -> None:
+    async def list_remote_models(self, remote: RemoteModels) -> None:
         """Ask servers which models they have; those that do not answer are named below, and nothing waits for them."""
-        async with aclosing(self.remote()) as listings:
+        async with aclosing(remote()) as listings:
             async for listing in listings:
                 if not self.is_attached:  # the user has left meanwhile
                     return

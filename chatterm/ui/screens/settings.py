@@ -18,7 +18,7 @@ from chatterm.events import ModelInfo
 from chatterm.settings import Settings, about
 from chatterm.ui import themes as looks
 from chatterm.ui.form import EVERYWHERE, Draft, Scope, SettingsResult
-from chatterm.ui.screens.model_picker import ModelPicker, Models, RemoteModels, listed, none
+from chatterm.ui.screens.model_picker import ModelPicker, Models, RemoteModels, listed
 from chatterm.ui.widgets.choice import Choice
 from chatterm.ui.widgets.control import Control
 from chatterm.ui.widgets.controls import control_for
@@ -70,7 +70,7 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
         has_conversation: bool = True,
         automatic_theme: str = looks.DEFAULT_DARK,
         page: str = "Sampling",
-        remote: RemoteModels = none,
+        remote: RemoteModels | None = None,
     ) -> None:
         """A panel that edits settings; it saves nothing itself.
 
