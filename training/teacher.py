@@ -19,7 +19,7 @@ from training.corpus import Corpus
 from training.places import SEED
 
 _ALPHA = 2e-6
-"""How strongly weights are kept small; tuned by messages that are kept out of training."""
+"""How strongly weights are kept small; not tuned."""
 _N_PASSES = 10
 _N_FRAMES = 3
 """How often each name of a topic is put into a frame."""

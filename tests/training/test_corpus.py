@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from training.conversations import Message, Writer, n_exchanges
+from training.conversations import Message, Writer, n_exchanges, subjects
 from training.corpus import Corpus, all_answers, choose, is_kept_out, normal, read
 from training.evaluate import cases, leaks
 from training.judge import judge
@@ -83,6 +83,15 @@ def test_the_judge_knows_what_is_written(kind: str):
         writer.state.topic = topic
         answer = writer.definition(topic) if kind == "define" else getattr(writer, kind)(topic)
         assert judge(answer).topic == topic.id, answer
+
+
+def test_what_is_answered_about_a_subject_is_about_it():
+    for subject in subjects(read()):
+        if subject == "completion":  # which only its own question asks for
+            continue
+        writer = Writer(read(), random.Random(1))
+        assert judge(writer.about(subject)).topic == subject
+        assert writer.subject[0] == subject
 
 
 def test_the_judge_knows_refusals_and_small_talk():
