@@ -109,6 +109,30 @@ class Conversation(msgspec.Struct, frozen=True):
     n_turns: int = 0
 
 
+class UsedIn(msgspec.Struct, frozen=True):
+    """A conversation in which a model answered."""
+
+    id: int
+    title: str
+    n_replies: int
+    last_used_at: float
+    """Seconds since the epoch, UTC."""
+
+
+class ModelUse(msgspec.Struct, frozen=True):
+    """What a model was used for on this machine so far."""
+
+    n_replies: int = 0
+    tokens_per_second: float = 0.0
+    """Over all its replies; 0 where nothing was measured."""
+    prompt_tokens_per_second: float = 0.0
+    """How quickly it read what it had not read before; 0 where nothing was measured."""
+    last_used_at: float = 0.0
+    """Seconds since the epoch, UTC; 0 for never."""
+    conversations: tuple[UsedIn, ...] = ()
+    """In which conversations, the latest first."""
+
+
 def branch(turns: Mapping[int, Turn], leaf: int | None) -> list[Turn]:
     """The turns from the root to a leaf, oldest first.
 

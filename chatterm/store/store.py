@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from chatterm.conversation import Conversation, ReplyRecord, Turn, TurnState
+from chatterm.conversation import Conversation, ModelUse, ReplyRecord, Turn, TurnState
 from chatterm.errors import StoreError
-from chatterm.store import conversations, turns
+from chatterm.store import conversations, turns, usage
 from chatterm.store.database import TIMEOUT_SECONDS, Database
 from chatterm.store.migrations import MIGRATIONS, Migration
 from chatterm.store.owners import Owner
@@ -162,6 +162,16 @@ class Store:
     async def prompts(self, limit: int = 500) -> list[str]:
         """What was asked in all conversations, newest first, without repeats."""
         return await self._database.read(turns.prompts, limit)
+
+    async def model_use(self, path: str, hash: str = "", limit: int = 50) -> ModelUse:
+        """How quick a model was here so far, and which conversations used it, the latest ones first.
+
+        Args:
+            path: Its file, or SERVER:MODEL, as replies record it.
+            hash: As replies record it, so that a file that was moved is known; empty where it is not known.
+            limit: Of conversations.
+        """
+        return await self._database.read(usage.of_model, path, hash, limit)
 
     async def recall(self, key: str) -> Any | None:
         """What the app remembered under a key; None for nothing."""

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chatterm.conversation import ReplyRecord, Role, Turn, TurnState
@@ -298,3 +299,24 @@ async def test_a_question_has_its_role_and_no_record(store: Store) -> None:
         None,
         None,
     )
+
+
+async def test_what_a_model_was_used_for_is_told_by_the_records_of_its_replies(store: Store) -> None:
+    _, first = await store.start("First?")
+    await answered(store, first)
+    await answered(store, first, "Another answer.")
+    moved, question = await store.start("After it was moved?")
+    reply = await store.begin_reply(moved.id, question.id, RECORD)
+    elsewhere = msgspec.structs.replace(RECORD, model_path="/new/tiny.gguf", n_generated=60)
+    await store.finish_reply(reply.id, TurnState.FINISHED, "Yes.", "", elsewhere)
+    deleted, gone = await store.start("Deleted?")
+    await answered(store, gone)
+    await store.delete(deleted.id)
+
+    used = await store.model_use("/models/tiny.gguf", "sha256:1234")
+    assert used.n_replies == 3
+    assert used.tokens_per_second == pytest.approx((30 + 30 + 60) / 4.5)
+    assert used.prompt_tokens_per_second == pytest.approx(3 * (20 - 12) / 1.5)
+    assert [(one.title, one.n_replies) for one in used.conversations] == [("After it was moved?", 1), ("First?", 2)]
+    assert (await store.model_use("/models/tiny.gguf")).n_replies == 2
+    assert (await store.model_use("/models/other.gguf", "")).n_replies == 0
