@@ -31,6 +31,7 @@ from chatterm.ui.looks import Looks
 from chatterm.ui.screens.opening import OpeningScreen
 
 if TYPE_CHECKING:
+    from chatterm.address import Address
     from chatterm.chat import Chat
     from chatterm.engine.base import Engine
     from chatterm.library import Library
@@ -229,16 +230,28 @@ class ChatApp(App[None]):
     @work(exclusive=True, group="settings")
     async def action_choose_model(self) -> None:
         """Ask which model shall answer, and load it; the conversation goes on with it."""
+        address = await self._pick_model()
+        if address is not None:
+            self.chat_screen.models.load(address, is_pick=True)
+
+    @work(exclusive=True, group="settings")
+    async def action_ask_another(self) -> None:
+        """Ask which model shall answer the last question, too, and let it."""
+        address = await self._pick_model("Answer with another model")
+        if address is not None:
+            self.chat_screen.answer_with(address)
+
+    async def _pick_model(self, title: str = "Choose a model") -> Address | None:
+        """The model that the user chooses; None where there is nothing to choose for, or nothing was."""
         chat = self._chat
         if chat is None or self.screen is not self.chat_screen:
-            return
+            return None
         from chatterm.ui.screens.model_picker import ModelPicker  # late: not needed for the first paint
 
         current = chat.model.address if chat.model else ""
-        picker = ModelPicker(self.library.local_models, current, self.library.remote_models)
-        address = await self.push_screen_wait(picker)
-        if address is not None:
-            self.chat_screen.models.load(address, is_pick=True)
+        return await self.push_screen_wait(
+            ModelPicker(self.library.local_models, current, self.library.remote_models, title=title)
+        )
 
     @work(exclusive=True, group="settings")
     async def action_get_model(self) -> None:

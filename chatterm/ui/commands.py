@@ -65,6 +65,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("resume", "ctrl+g", "Continue", "Go on with the reply where it was cut", when="can_resume", footer=True),
     Command("regenerate", "ctrl+r", "Regenerate", "Answer the last question again; the old answer is kept",
             when="can_regenerate", footer=True),
+    Command("ask_another", "alt+r", "Answer with another model", "Let another model answer the last question, too; both answers are kept, and the other model goes on",
+            when="can_regenerate", group="Chat", where="app"),
     Command("previous_reply", "alt+left", "Previous answer", "Show the answer before this one to the same question",
             when="has_siblings"),
     Command("next_reply", "alt+right", "Next answer", "Show the answer after this one to the same question",

@@ -16,6 +16,7 @@ from textual.dom import DOMNode
 from textual.message import Message
 
 from chatterm import tutor
+from chatterm.address import Address
 from chatterm.chat import Chat
 from chatterm.conversation import TurnState
 from chatterm.errors import ChattermError, EngineError, StoreError
@@ -60,6 +61,8 @@ class ChatScreen(CommandScreen):
     def __init__(self, keymap: Mapping[str, str]) -> None:
         super().__init__(keymap)
         self._engine_free = asyncio.Lock()
+        self._again: tuple[str, int] | None = None
+        """The model that shall answer a question again as soon as it is loaded, and the question's id."""
         self.header = Header()
         self.status = Status()
         self.sidebar = Shelf(keymap, id="sidebar")
@@ -185,7 +188,9 @@ class ChatScreen(CommandScreen):
         """The engine is free."""
         self.refresh_state()
         self.sidebar.reload()
-        if not self.queue.held and not self.state.closing:
+        if self._answers_again():
+            self.transcript.regenerate()
+        elif not self.queue.held and not self.state.closing:
             self.send_next()
 
     async def finish(self) -> None:
@@ -213,6 +218,25 @@ class ChatScreen(CommandScreen):
     def action_regenerate(self) -> None:
         """Answer the last question again."""
         self.transcript.regenerate()
+
+    def answer_with(self, address: Address) -> None:
+        """Let another model answer the last question, too; it goes on with the conversation."""
+        question = self.state.last_question
+        if question is None:
+            return
+        self._again = str(address), question.id
+        if self.chat.model is not None and self.chat.model.address == str(address):
+            self.begin_next()
+        else:
+            self.models.load(address)
+
+    def _answers_again(self) -> bool:
+        """Whether the model that was wanted for another answer is here, and so is the question; asked once."""
+        wanted, self._again = self._again, None
+        question, model = self.state.last_question, self.state.chat.model if self.state.chat else None
+        if wanted is None or question is None or model is None or not self.state.can_regenerate or self.state.closing:
+            return False
+        return wanted == (model.address, question.id)
 
     def action_previous_reply(self) -> None:
         """The answer before this one to the same question."""

@@ -77,15 +77,24 @@ class ModelPicker(ModalScreen[Address | None]):
         Binding("pageup", "list('page_up')", show=False),
     ]
 
-    def __init__(self, models: Models, current: str | Path = "", remote: RemoteModels | None = None) -> None:
+    def __init__(
+        self,
+        models: Models,
+        current: str | Path = "",
+        remote: RemoteModels | None = None,
+        *,
+        title: str = "Choose a model",
+    ) -> None:
         """A list of models.
 
         Args:
             models: What there is.
             current: The model that answers now, which is marked: its file, or SERVER:MODEL.
             remote: What servers have; shown below the others as it comes. None where there are none.
+            title: What it is chosen for.
         """
         super().__init__()
+        self.heading = title
         self.models = models
         self.remote = remote
         self.current = str(current)
@@ -100,7 +109,7 @@ class ModelPicker(ModalScreen[Address | None]):
     def compose(self) -> ComposeResult:
         """A filter, the list, and what to do."""
         with Vertical(id="panel") as panel:
-            panel.border_title = "Choose a model"
+            panel.border_title = self.heading
             panel.border_subtitle = "type to filter · ↑↓ · enter chooses · esc"
             yield Input(placeholder="Type a part of its name, or the path of a .gguf file", compact=True)
             yield OptionList(compact=True, markup=False)

@@ -71,6 +71,11 @@ class State:
         return self.chat.turns if self.chat is not None else []
 
     @property
+    def last_question(self) -> Turn | None:
+        """The question that was asked last in the open branch."""
+        return next((turn for turn in reversed(self.turns) if turn.role is Role.USER), None)
+
+    @property
     def has_reply(self) -> bool:
         """Whether there is an answer."""
         return any(turn.role is Role.ASSISTANT for turn in self.turns)
