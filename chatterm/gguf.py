@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from chatterm.errors import ModelNotFound, ModelUnreadable
-from chatterm.quantizations import BYTES_PER_VALUE, FILE_TYPES, TENSOR_TYPES
+from chatterm.quantizations import FILE_TYPES, TENSOR_TYPES
 
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
@@ -28,7 +28,6 @@ _LONGEST_HEADER = 1 << 28
 _FIRST_READ_BYTES = 1 << 20
 _LONGEST_KEPT_ARRAY = 1024
 _MOST_ENTRIES = 1 << 20
-_PROCESS_BYTES = 100_000_000
 
 Fetch = Callable[[int, int], bytes]
 """Gives the bytes of a file from one offset to another, fewer only at its end."""
@@ -178,20 +177,6 @@ class GgufHeader(msgspec.Struct, frozen=True):
         return (_whole(value),) * min(self.n_layers, _LONGEST_KEPT_ARRAY)
 
 
-class MemoryNeed(msgspec.Struct, frozen=True):
-    """What a model takes while it runs, estimated."""
-
-    weights_bytes: int
-    kv_cache_bytes: int
-    compute_bytes: int
-    """llama.cpp's working memory for one batch."""
-
-    @property
-    def total_bytes(self) -> int:
-        """All together, with the process itself."""
-        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + _PROCESS_BYTES
-
-
 def read_header(path: Path) -> GgufHeader:
     """The header of a GGUF file.
 
@@ -230,47 +215,6 @@ def parse_header(fetch: Fetch, name: str) -> GgufHeader:
     except _Bad as error:
         remedy = "Choose a GGUF file, or fetch it again."
         raise ModelUnreadable(f"{name} is not a usable GGUF file: {error}.", remedy) from error
-
-
-def kv_cache_bytes(header: GgufHeader, n_ctx: int, type_k: str = "f16", type_v: str = "f16") -> int:
-    """What the KV cache takes for a context window.
-
-    Every layer is counted with the whole window, also those that look back on a sliding one.
-
-    Args:
-        header: Of the model.
-        n_ctx: Tokens; llama.cpp rounds them up to a multiple of 256.
-        type_k: Type of the keys, as `LoadOptions.cache_type_k` has it.
-        type_v: Type of the values.
-
-    Example: Llama 3.1 8B (32 layers, 8 KV heads of 128) at 8,192 tokens in f16 -> 1 GiB
-    """
-    n_cells = -(-n_ctx // 256) * 256
-    n_own = max(0, header.n_layers - header.number("attention.shared_kv_layers"))
-    n_heads = sum(header.n_kv_heads[:n_own])
-    bytes_per_head = header.key_length * BYTES_PER_VALUE[type_k] + header.value_length * BYTES_PER_VALUE[type_v]
-    return round(n_cells * n_heads * bytes_per_head)
-
-
-def memory_needed(
-    header: GgufHeader,
-    n_ctx: int,
-    type_k: str = "f16",
-    type_v: str = "f16",
-    n_batch: int = 512,
-    flash_attention: bool = True,
-) -> MemoryNeed:
-    """How much memory a model takes, before it is loaded.
-
-    The working memory is that of the logits of one batch, which dominate it, and without flash
-    attention the attention matrix beside them. Of a split model the header knows one part; give the
-    sum of the parts' `size_bytes` its own place.
-    """
-    n_rows = min(n_batch, n_ctx)
-    compute = n_rows * (header.n_vocab + 2 * header.n_embedding) * 4
-    if not flash_attention:
-        compute += header.n_heads * n_ctx * n_rows * 4
-    return MemoryNeed(header.size_bytes, kv_cache_bytes(header, n_ctx, type_k, type_v), compute)
 
 
 class _Bad(Exception):

@@ -15,7 +15,8 @@ from support.tiny_models import ARCHITECTURES, CHATML, write_chain, write_model
 
 from chatterm import quantizations
 from chatterm.errors import ModelNotFound, ModelUnreadable
-from chatterm.gguf import Array, GgufHeader, kv_cache_bytes, memory_needed, parse_header, read_header
+from chatterm.gguf import Array, GgufHeader, parse_header, read_header
+from chatterm.need import kv_cache_bytes, memory_needed
 
 
 def header(**metadata: Any) -> GgufHeader:

@@ -8,6 +8,7 @@ import msgspec
 
 from chatterm import gguf
 from chatterm.hub import names
+from chatterm.need import memory_needed
 from chatterm.quantizations import QUANTIZATIONS
 from chatterm.text import amount
 
@@ -55,9 +56,8 @@ def card(path: Path) -> ModelCard:
     headers = [gguf.read_header(part) for part in there]
     header = headers[0]
     n_ctx = min(_USUAL_N_CTX, header.n_ctx_train or _USUAL_N_CTX)
-    need = gguf.memory_needed(header, n_ctx)
-    other_parts = sum(part.size_bytes for part in headers[1:])
     sizes = [part.stat().st_size for part in there]
+    need = memory_needed(header, n_ctx, size_bytes=sum(part.file_bytes for part in headers))
     return ModelCard(
         path=str(path),
         name=header.name or names.title(path.name),
@@ -74,9 +74,9 @@ def card(path: Path) -> ModelCard:
         missing_bytes=sum(max(0, part.file_bytes - size) for part, size in zip(headers, sizes, strict=True)),
         missing_files=tuple(part.name for part in paths if part not in there),
         n_ctx=n_ctx,
-        weights_bytes=need.weights_bytes + other_parts,
+        weights_bytes=need.weights_bytes,
         kv_cache_bytes=need.kv_cache_bytes,
-        memory_bytes=need.total_bytes + other_parts,
+        memory_bytes=need.total_bytes,
     )
 
 

@@ -172,16 +172,6 @@ def test_a_containers_quota_counts(tmp_path: Path) -> None:
     assert _container_cores(tmp_path) > 1000
 
 
-def test_a_containers_memory_counts(tmp_path: Path) -> None:
-    assert memory._container_free(tmp_path) is None
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("700\n")
-    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 200\n")
-    assert memory._container_free(tmp_path) == 500
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory._container_free(tmp_path) is None
-
-
 def test_the_cost_of_a_window_follows_from_two_small_ones() -> None:
     cost = ContextCost.between(512, 20e6, 1024, 30e6)
     assert cost.bytes_for(512) == pytest.approx(20e6)

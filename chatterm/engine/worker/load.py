@@ -16,13 +16,14 @@ from typing import Any
 from chatterm.engine.worker import identity
 from chatterm.engine.worker.context import Context, Slices, StopFlag
 from chatterm.engine.worker.library import Library, is_about_memory
-from chatterm.engine.worker.memory import free_bytes, give_back
+from chatterm.engine.worker.memory import give_back
 from chatterm.engine.worker.template import ChatTemplate
 from chatterm.engine.worker.threads import PromptThreads, Tuner, usable_cores
 from chatterm.engine.worker.vocabulary import Vocabulary
 from chatterm.engine.worker.window import WindowMaker
 from chatterm.errors import EngineError, LoadCancelled, ModelUnreadable, OutOfMemory
 from chatterm.events import Event, Loaded, Loading, LoadStage, ModelInfo
+from chatterm.memory import free_bytes
 from chatterm.settings import LoadOptions
 from chatterm.text import amount
 

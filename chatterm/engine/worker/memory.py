@@ -1,4 +1,4 @@
-"""How much memory is there, and how much a context window of a given size would take.
+"""How much memory a context window of a given size would take.
 
 Asked before llama.cpp is: a KV cache is resident as soon as it is made, so one that does not fit
 is no error that could be caught, but the end of the process.
@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import re
-from pathlib import Path
 
 import msgspec
-import psutil
 
 _MIB = 1024 * 1024
-_RESERVE_BYTES = 300 * _MIB
-"""Left to everything else on the machine."""
 _BUFFER = re.compile(r"\b(?:KV|RS|compute|output) buffer size =\s*([\d.]+) MiB")
 
 
@@ -52,26 +48,8 @@ def buffer_bytes(log: str) -> float:
     return sum(float(size) for size in _BUFFER.findall(log)) * _MIB
 
 
-def free_bytes() -> int:
-    """Memory that can be used without pushing anything out, less a reserve; respects a container's limit."""
-    free = int(psutil.virtual_memory().available)
-    limit = _container_free()
-    return max(0, (free if limit is None else min(free, limit)) - _RESERVE_BYTES)
-
-
 def give_back() -> None:
     """Return freed memory to the system; glibc keeps blocks of up to 32 MB otherwise."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-def _container_free(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What is left of the container's memory, its file cache counted as free; None without a limit."""
-    try:
-        limit = int((root / "memory.max").read_text())
-        used = int((root / "memory.current").read_text())
-        cached = re.search(r"^inactive_file (\d+)$", (root / "memory.stat").read_text(), re.MULTILINE)
-    except (OSError, ValueError):  # no such file, or "max"
-        return None
-    return limit - used + (int(cached[1]) if cached else 0)
