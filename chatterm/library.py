@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
 import msgspec
 
@@ -29,6 +29,12 @@ from chatterm.text import line
 
 if TYPE_CHECKING:
     from chatterm.engine.listing import Listing
+    from chatterm.fit import Fit
+    from chatterm.gguf import GgufHeader
+    from chatterm.hub.catalogue import Found, OfferedModel, Query, RecommendedModel
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _MAX_DEPTH = 5
 """Folders inside a named folder that are looked into."""
@@ -202,6 +208,57 @@ class Library:
             async for listing in found:
                 yield listing
 
+    async def search(self, query: Query) -> list[Found]:
+        """Repositories on the Hub that match.
+
+        Raises:
+            HubError: the Hub could not be asked.
+        """
+        from chatterm.hub import catalogue  # late: most runs search for nothing
+
+        return await _in_thread(catalogue.search, query)
+
+    async def offers(self, repo: str) -> list[OfferedModel]:
+        """The models that a repository on the Hub holds, smallest first.
+
+        Raises:
+            HubError: the Hub could not be asked.
+        """
+        from chatterm.hub import catalogue
+
+        return await _in_thread(catalogue.models_in, repo)
+
+    async def recommended(self) -> tuple[str, tuple[RecommendedModel, ...]]:
+        """The day on which the list of recommended models was made, and its entries, smallest first."""
+        from chatterm.hub import catalogue
+
+        return await _in_thread(catalogue.recommended)
+
+    async def header_of(self, model: LocalModel | OfferedModel) -> GgufHeader:
+        """What the file of a model says about it, here or on the Hub.
+
+        Raises:
+            HubError: the Hub could not be asked.
+            EngineError: it is no GGUF, or is gone.
+        """
+        if isinstance(model, LocalModel):
+            return await _in_thread(gguf.read_header, model.path)
+        from chatterm.hub import catalogue
+
+        return await _in_thread(catalogue.header_of, model)
+
+    async def fit_of(self, model: LocalModel | OfferedModel) -> Fit:
+        """Whether a model fits into the memory that is free now, loaded as the settings say.
+
+        Raises:
+            HubError: the Hub could not be asked.
+            EngineError: it is no GGUF, or is gone.
+        """
+        from chatterm.fit import fit, free_memory
+
+        header = await self.header_of(model)
+        return await _in_thread(lambda: fit(header, model.size_bytes, self.settings.load, free_memory()))
+
     async def pull(self, repo: str, file: str = "", revision: str = "") -> AsyncIterator[PullEvent]:
         """Fetch a model, as events; in a thread, so that nothing else waits. `hub.download.pull` tells the rest.
 
@@ -255,6 +312,36 @@ class Library:
                 f"{line(model.name)} cannot be removed: {line(error.strerror or str(error))}.",
                 "Make the file and its folder writable.",
             ) from error
+
+
+async def _in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """What a function gives that blocks; when the task is cancelled, its answer is dropped.
+
+    A thread of its own, that ends with the program: the Hub may hang, and neither the event loop's few
+    threads nor the end of the program shall wait for it.
+    """
+    loop, future = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
+
+    def tell(result: R | None, error: BaseException | None) -> None:
+        if future.cancelled():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    def run() -> None:
+        result, problem = None, None
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            problem = error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, result, problem)
+
+    threading.Thread(target=run, name="library", daemon=True).start()
+    answer: R = await future
+    return answer
 
 
 def _cached() -> Iterator[LocalModel]:
