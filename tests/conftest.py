@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from chatterm.engine.servers import PRESETS
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, which all children would inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = HERE.parent.parent / "shared"
 

@@ -171,12 +171,17 @@ async def test_every_field_can_be_changed_to_something_that_the_settings_take():
     app = Bare(model=THINKER)
     async with app.run_test(size=(120, 50)) as pilot:
         await ready(pilot)
-        for _ in PAGES:
-            await pilot.press("ctrl+pagedown")
-            await wait_for(pilot, lambda: focused_row(app))
-            for row in app.panel.query(FieldRow):
-                if row.region and row.control.can_focus and row.field.name != "model":
+        for page, sections in PAGES.items():
+            while app.panel.query_one(TabbedContent).active != page.lower():
+                await pilot.press("ctrl+pagedown")
+                await pilot.pause()
+            fields = [field for section in sections for field in app.panel.draft.fields(section)]
+            await ready(pilot, f"{fields[0].section}-{fields[0].name}")
+            for field in fields:
+                row = app.row(f"{field.section}-{field.name}")
+                if row.control.can_focus and field.name != "model":
                     row.take_focus()
+                    await ready(pilot, row.id or "")
                     await pilot.press("right")
         changes = app.panel.draft.changes()
         await pilot.press("ctrl+s")
