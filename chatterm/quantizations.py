@@ -114,3 +114,24 @@ def named_in(file_name: str) -> str:
     found = _NAMED.findall(file_name)
     told = found[-1].upper() if found else ""
     return {"FP16": "F16", "FP32": "F32"}.get(told, told)
+
+
+def meaning(quantization: str) -> str:
+    """What a quantization means to somebody who has to choose; empty where it is not known.
+
+    Example: "UD-Q4_K_XL", a kind of Q4_K_M that keeps more of what counts -> what Q4_K_M means
+    """
+    name = quantization.removeprefix("UD-").removesuffix("_MOE").replace("Q8_K", "Q8_0")
+    base = re.sub(r"_(XXL|XL|L|M|S|XS)$", "", name)
+    return next((QUANTIZATIONS[each] for each in (name, f"{base}_M", base, name[:4]) if each in QUANTIZATIONS), "")
+
+
+def without(name: str) -> str:
+    """A model's name without its quantization, in small letters: what all quantizations of one model share.
+
+    Example: "Qwen3-0.6B-Q4_K_M" -> "qwen3-0.6b"
+    """
+    found = list(_NAMED.finditer(name))
+    if not found:
+        return name.lower()
+    return (name[: found[-1].start()] + name[found[-1].end() :]).lower()

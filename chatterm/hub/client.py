@@ -12,10 +12,11 @@ import logging.handlers
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -39,6 +40,15 @@ class FileFacts(msgspec.Struct, frozen=True):
     size_bytes: int | None
     url: str
     """Where to ask for them; the Hub may send on from there."""
+
+
+class Page(NamedTuple):
+    """An answer of the Hub's API."""
+
+    content: Any
+    """Its JSON; of any shape."""
+    next: str
+    """The address of the next page; empty after the last one."""
 
 
 class Hub:
@@ -70,17 +80,17 @@ class Hub:
         try:
             with self.translated(repo, revision):
                 info = self.answer(ask)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:  # a page where JSON was expected
+            files = [_remote_file(sibling) for sibling in info.siblings or () if names.is_model(sibling.rfilename)]
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:  # a page where JSON was expected
             raise self.not_a_hub() from error
-        if not _COMMIT.fullmatch(info.sha or ""):
+        if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):
             raise self.not_a_hub()
-        files = [
-            RemoteFile(sibling.rfilename, sibling.size or 0, sibling.lfs.sha256)
-            if sibling.lfs
-            else RemoteFile(sibling.rfilename, sibling.size or 0, git_hash=sibling.blob_id or "")
-            for sibling in info.siblings or ()
-            if names.is_model(sibling.rfilename)
-        ]
         return Repository(
             repo=repo,
             revision=revision,
@@ -88,28 +98,57 @@ class Hub:
             files=tuple(sorted(files, key=lambda file: file.path)),
         )
 
+    def page(self, path: str, query: Mapping[str, Any], repo: str = "") -> Page:
+        """What the Hub answers to a question of its API, unchecked.
+
+        huggingface_hub's own search repeats a failed question for half a minute, waits without end for a
+        silent server, and gives up a whole page for one odd entry; so its client is asked more directly.
+
+        Args:
+            path: Such as "/api/models", or the address that an earlier page gave.
+            query: Parameters; a list is sent as several of one name.
+            repo: What it is about, for errors; empty for a search.
+        """
+        url = path if path.startswith(("http://", "https://")) else self.endpoint + path
+
+        def ask() -> Page:
+            session = _huggingface().get_session()
+            from huggingface_hub.utils._http import hf_raise_for_status
+
+            response = session.get(url, params=query or None, headers=_headers(), timeout=self.timeout_seconds)
+            hf_raise_for_status(response)
+            return Page(response.json(), self._next_page(response))
+
+        try:
+            with self.translated(repo or "the search", "main"):
+                return self.answer(ask)
+        except (ValueError, RecursionError) as error:  # a page where JSON was expected
+            raise self.not_a_hub() from error
+
+    def _next_page(self, response: Any) -> str:
+        """The address of the next page; none elsewhere than on this Hub, since the token goes with it."""
+        told = response.links.get("next", {}).get("url", "")
+        address = str(response.url.join(told)) if told else ""
+        return address if address and origin(address) == origin(self.endpoint) else ""
+
     def facts(self, repo: str, commit: str, file: str) -> FileFacts:
         """What the bytes of a file are called, how many they are and where."""
 
         def ask() -> FileFacts:
-            hub = _huggingface()
-            url = hub.hf_hub_url(repo, file, revision=commit, endpoint=self.endpoint)
-            found = hub.get_hf_file_metadata(url, timeout=self.timeout_seconds, endpoint=self.endpoint)
+            url = self.address(repo, commit, file)
+            found = _huggingface().get_hf_file_metadata(url, timeout=self.timeout_seconds, endpoint=self.endpoint)
             return FileFacts(found.etag or "", found.size, url)
 
         with self.translated(repo, commit, file):
             return self.answer(ask)
 
+    def address(self, repo: str, commit: str, file: str) -> str:
+        """Where to ask for the bytes of a file."""
+        return str(_huggingface().hf_hub_url(repo, file, revision=commit, endpoint=self.endpoint))
+
     def headers(self) -> dict[str, str]:
         """What goes with every request to the Hub itself: who asks, and the token if there is one."""
-
-        def ask() -> dict[str, str]:
-            _huggingface()
-            from huggingface_hub.utils._headers import build_hf_headers
-
-            return build_hf_headers(library_name="chatterm", library_version=__version__)
-
-        return self.answer(ask)
+        return self.answer(_headers)
 
     def answer(self, ask: Callable[[], T]) -> T:
         """What a call gives, if it does in time; a call that hangs is left behind.
@@ -186,11 +225,11 @@ class Hub:
         has_token = "authorization" in response.request.headers
         match status:
             case 429:
-                busy = HubBusy("The Hub answers that it was asked too often.", "Wait some minutes and run it again.")
+                busy = HubBusy("The Hub answers that it was asked too often.", "Wait some minutes and try again.")
                 busy.retry_after_seconds = _retry_after(response)
                 return busy
             case _ if status >= 500 or status == 408:
-                busy = HubBusy(f"The Hub has trouble of its own (HTTP {status}).", "Run it again later.")
+                busy = HubBusy(f"The Hub has trouble of its own (HTTP {status}).", "Try again later.")
                 busy.retry_after_seconds = _retry_after(response)
                 return busy
             case 401 | 403 if has_token:
@@ -216,12 +255,12 @@ class Hub:
             return GatedRepo(
                 f"{repo} asks for its conditions to be accepted, and the account of your token has not, "
                 "or was not let in yet.",
-                f"Open {page} with that account and accept them, then run it again.",
+                f"Open {page} with that account and accept them, then try again.",
             )
         return GatedRepo(
             f"{repo} asks for its conditions to be accepted before it can be fetched.",
             f"Open {page} and accept them, create a token at {self.endpoint}/settings/tokens, "
-            "set HF_TOKEN or run `hf auth login`, then run it again.",
+            "set HF_TOKEN or run `hf auth login`, then try again.",
         )
 
     def _missing(self, repo: str) -> RepoNotFound:
@@ -234,12 +273,19 @@ class Hub:
         return _huggingface().HfApi(endpoint=self.endpoint, library_name="chatterm", library_version=__version__)
 
 
-_TRY_AGAIN = "Check the connection and run it again."
+_TRY_AGAIN = "Check the connection and try again."
 
 
 def endpoint() -> str:
     """The address of the Hub; `HF_ENDPOINT` names another one."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of an address: what a token is bound to."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    return parts.scheme, (parts.hostname or "").lower(), port
 
 
 def is_offline() -> bool:
@@ -252,6 +298,22 @@ def timeout_seconds() -> float:
     """How long a silent connection is waited for; `HF_HUB_DOWNLOAD_TIMEOUT` changes it."""
     chosen = os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT", "")
     return float(chosen) if chosen.isdigit() and int(chosen) else 10.0
+
+
+def _headers() -> dict[str, str]:
+    """Who asks, and the token if there is one."""
+    _huggingface()
+    from huggingface_hub.utils._headers import build_hf_headers
+
+    return build_hf_headers(library_name="chatterm", library_version=__version__)
+
+
+def _remote_file(sibling: Any) -> RemoteFile:
+    """A file of a repository, from what huggingface_hub tells of it."""
+    size = sibling.size if isinstance(sibling.size, int) and sibling.size > 0 else 0
+    if sibling.lfs and isinstance(sibling.lfs.sha256, str):
+        return RemoteFile(sibling.rfilename, size, sibling.lfs.sha256)
+    return RemoteFile(sibling.rfilename, size, git_hash=sibling.blob_id if isinstance(sibling.blob_id, str) else "")
 
 
 def _retry_after(response: Any) -> float | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from chatterm.text import is_name
+
 _PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.gguf)", re.IGNORECASE)
 
 
@@ -44,6 +46,11 @@ def is_model(name: str) -> bool:
     """Whether a file can be chatted with, by its name: no projectors for pictures, no calibration data."""
     base = name.rsplit("/", 1)[-1].lower()
     return base.endswith(".gguf") and "mmproj" not in base and "imatrix" not in base
+
+
+def is_safe(path: str) -> bool:
+    """Whether a path of a repository can be a place below a folder here, and be shown as it is."""
+    return not {"", ".", ".."} & set(path.split("/")) and "\\" not in path and is_name(path)
 
 
 def title(name: str) -> str:

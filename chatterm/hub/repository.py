@@ -73,12 +73,17 @@ def parse(text: str) -> Wish:
     else:
         name, _, file = place.partition(":")
         name, revision = "/".join(name.strip("/").split("/")[:2]), ""
-    if not _REPO.fullmatch(name) or "--" in name or ".." in name:
+    if not is_repo(name):
         raise RepoNotFound(
             f"“{line(text)}” is not the name of a repository.",
             "Write it as OWNER/NAME, as the address on the Hub has it.",
         )
     return Wish(name, file, revision)
+
+
+def is_repo(name: str) -> bool:
+    """Whether a text is OWNER/NAME as the Hub allows it."""
+    return bool(_REPO.fullmatch(name)) and "--" not in name and ".." not in name
 
 
 def choose(repository: Repository, wanted: str = "") -> tuple[RemoteFile, ...]:
@@ -92,7 +97,7 @@ def choose(repository: Repository, wanted: str = "") -> tuple[RemoteFile, ...]:
         RepoNotFound: there is no such file, or no model at all.
         FileNotChosen: several could be meant; carries them.
     """
-    models = _joined(repository.files)
+    models = joined(repository.files)
     if not models:
         raise RepoNotFound(
             f"{repository.repo} holds no GGUF file.",
@@ -112,7 +117,7 @@ def choose(repository: Repository, wanted: str = "") -> tuple[RemoteFile, ...]:
     raise error
 
 
-def _joined(files: tuple[RemoteFile, ...]) -> list[tuple[RemoteFile, ...]]:
+def joined(files: tuple[RemoteFile, ...]) -> list[tuple[RemoteFile, ...]]:
     """The files, all parts of a split one together; one with a missing part is no model."""
     by_path = {file.path: file for file in files}
     models = []

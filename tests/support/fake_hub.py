@@ -4,7 +4,13 @@
         hub.add("owner/name", "model.gguf", content)
         hub.faults.cut_after = 1000          # then HF_ENDPOINT=hub.url
 
-Served: `GET /api/models/{repo}[/revision/{rev}]`, `HEAD` and `GET /{repo}/resolve/{rev}/{file}` with
+What the search and the pages of models tell can be given along:
+
+        hub.add("owner/name", "model.gguf", content, downloads=1200, licence="mit", architecture="llama",
+                parameters=8_000_000_000, size=4_900_000_000)      # announced as larger than it is
+
+Served: `GET /api/models` (search, filter, sort, limit, num_parameters, expand, pages by Link),
+`GET /api/models/{repo}[/revision/{rev}]`, `HEAD` and `GET /{repo}/resolve/{rev}/{file}` with
 ranges, sent on to a second address when `has_storage`, as the Hub does. It is no test of its own.
 """
 
@@ -18,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 PIECE = 1 << 16
 
@@ -48,6 +54,8 @@ class Faults:
     """(start of a path, status, headers): each is used up by one request."""
     refuses_always: dict[str, int] = field(default_factory=dict)
     """Start of a path -> status, for every request."""
+    answer: bytes | None = None
+    """Answer every `/api/` request with this and status 200."""
     hangs: bool = False
     """Never answer `/api/` requests (until the server is closed)."""
     before_body: Callable[[], None] | None = None
@@ -65,6 +73,63 @@ class Repo:
     is_private: bool = False
     token: str = "hf_good"
     commits: list[str] = field(default_factory=list)
+    downloads: int = 1
+    likes: int = 0
+    trending: int = 0
+    modified: str = "2026-01-01"
+    """The day of the last change."""
+    licence: str = ""
+    """As in tags: "apache-2.0"."""
+    base_model: str = ""
+    architecture: str = ""
+    parameters: int = 0
+    context: int = 0
+    """What the Hub read in the header of one file; left out where all three are nothing."""
+    tags: list[str] = field(default_factory=list)
+    """Further ones."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Files that are announced with another length than they have."""
+    raw: dict[str, Any] = field(default_factory=dict)
+    """Put over what is told of it, as it is: for answers of the wrong shape."""
+
+    def rank(self, sort: str) -> Any:
+        """What a search sorts it by."""
+        values = {"likes": self.likes, "trendingScore": self.trending, "lastModified": self.modified}
+        return values.get(sort, self.downloads)
+
+    def told(self, name: str) -> dict[str, Any]:
+        """All that the Hub knows of it."""
+        header = {"total": self.parameters, "architecture": self.architecture, "context_length": self.context}
+        about = {
+            "_id": hashlib.sha1(name.encode()).hexdigest()[:24],
+            "id": name,
+            "modelId": name,
+            "sha": self.commits[-1],
+            "private": self.is_private,
+            "gated": "auto" if self.is_gated else False,
+            "downloads": self.downloads,
+            "likes": self.likes,
+            "trendingScore": self.trending,
+            "lastModified": f"{self.modified}T12:00:00.000Z",
+            "tags": self.all_tags(),
+            "siblings": [self._sibling(file, content) for file, content in self.files.items()],
+        }
+        return about | ({"gguf": header} if any(header.values()) else {}) | self.raw
+
+    def all_tags(self) -> list[str]:
+        """Its tags, those of the Hub's own included."""
+        found = ["gguf"] if any(file.lower().endswith(".gguf") for file in self.files) else []
+        found += [f"license:{self.licence}"] if self.licence else []
+        if self.base_model:
+            found += [f"base_model:{self.base_model}", f"base_model:quantized:{self.base_model}"]
+        return found + self.tags
+
+    def _sibling(self, file: str, content: bytes) -> dict[str, Any]:
+        size = self.sizes.get(file, len(content))
+        about: dict[str, Any] = {"rfilename": file, "size": size, "blobId": git_hash(content)}
+        if is_lfs(file):
+            about["lfs"] = {"size": size, "sha256": sha256(content), "pointerSize": 135}
+        return about
 
 
 @dataclass
@@ -76,6 +141,7 @@ class Seen:
     range: str
     token: str
     at_storage: bool
+    query: dict[str, list[str]] = field(default_factory=dict)
 
 
 class FakeHub:
@@ -88,6 +154,14 @@ class FakeHub:
         self.n_sent = 0
         """Bytes of bodies that were handed to the network."""
         self.has_storage = has_storage
+        self.page_size = 100
+        """Entries of a search that are sent at once at most."""
+        self.ignores_filters = False
+        """A search looks at words only, as that of a mirror may."""
+        self.hides: set[str] = set()
+        """Repositories that no search finds."""
+        self.next_page = ""
+        """Where links to further pages lead; empty for this Hub itself."""
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._servers = [self._serve(at_storage=False), self._serve(at_storage=True)]
@@ -103,9 +177,19 @@ class FakeHub:
             server.shutdown()
             server.server_close()
 
-    def add(self, repo: str, file: str, content: bytes, **about: Any) -> str:
-        """Put a file into a repository; gives its SHA-256. `about` sets attributes of the repository."""
+    def add(self, repo: str, file: str, content: bytes, *, size: int | None = None, **about: Any) -> str:
+        """Put a file into a repository; gives its SHA-256.
+
+        Args:
+            repo: Made when it is new.
+            file: Its path there.
+            content: What is sent for it.
+            size: How long it is announced to be, where that is not how long it is: large files for pictures.
+            about: Attributes of the repository, as `Repo` has them.
+        """
         found = self.repos.setdefault(repo, Repo())
+        if size is not None:
+            found.sizes[file] = size
         for name, value in about.items():
             setattr(found, name, value)
         found.files[file] = content
@@ -149,9 +233,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _route(self) -> None:
         hub, faults = self.hub, self.hub.faults
-        path = unquote(urlsplit(self.path).path)
+        path, query = unquote(urlsplit(self.path).path), parse_qs(urlsplit(self.path).query)
         token = self.headers.get("authorization", "").removeprefix("Bearer ")
-        hub.seen.append(Seen(self.command, path, self.headers.get("Range", ""), token, self.at_storage))
+        hub.seen.append(Seen(self.command, path, self.headers.get("Range", ""), token, self.at_storage, query))
         for start, status in faults.refuses_always.items():
             if path.startswith(start):
                 return self._refuse(status)
@@ -161,8 +245,12 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._refuse(refusal[1], **refusal[2])
         if path.startswith("/api/") and faults.hangs:
             return hub.wait_for_close()
+        if path.startswith("/api/") and faults.answer is not None:
+            return self._answer(200, {"Content-Length": str(len(faults.answer))}, faults.answer)
+        if path == "/api/models":
+            return self._search(query, token)
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
-            return self._model(found[1], found[2] or "main", token)
+            return self._model(found[1], found[2] or "main", token, query)
         if found := re.fullmatch(r"/(?:storage/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             return self._file(found[1], found[2], found[3], token)
         return self._refuse(404)
@@ -178,26 +266,35 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(404, **{"X-Error-Code": "RevisionNotFound"})
         return repo
 
-    def _model(self, name: str, revision: str, token: str) -> None:
+    def _model(self, name: str, revision: str, token: str, query: dict[str, list[str]]) -> None:
         repo = self._repo(name, revision, token)
-        if repo is None:
-            return
-        siblings = [
-            {
-                "rfilename": file,
-                "size": len(content),
-                "blobId": git_hash(content),
-                **(
-                    {"lfs": {"size": len(content), "sha256": sha256(content), "pointerSize": 135}}
-                    if is_lfs(file)
-                    else {}
-                ),
-            }
-            for file, content in repo.files.items()
-        ]
-        about = {"_id": "1", "id": name, "sha": repo.commits[-1], "siblings": siblings, "gated": repo.is_gated}
-        body = json.dumps(about | {"private": repo.is_private, "tags": ["gguf"], "downloads": 1}).encode()
-        self._answer(200, {"Content-Type": "application/json", "Content-Length": str(len(body))}, body)
+        if repo is not None:
+            self._json(_expanded(repo.told(name), query))
+
+    def _search(self, query: dict[str, list[str]], token: str) -> None:
+        """A page of the repositories that match."""
+        if token and not token.startswith("hf_"):
+            return self._refuse(401, **{"X-Error-Message": "Invalid credentials in Authorization header"})
+        sort = query.get("sort", ["trendingScore"])[0]
+        if sort not in SORTS:
+            return self._refuse(400, **{"X-Error-Message": "Invalid sort parameter"})
+        hub, told = self.hub, []
+        for name, repo in sorted(hub.repos.items(), key=lambda each: each[1].rank(sort), reverse=True):
+            if not repo.is_private and name not in hub.hides and _is_meant(repo, name, query, hub.ignores_filters):
+                told.append(repo.told(name))
+        start = int(query.get("cursor", ["0"])[0])
+        end = start + min(int(query.get("limit", ["1000"])[0]), self.hub.page_size)
+        headers = {}
+        if end < len(told):
+            following = urlencode({**query, "cursor": [str(end)]}, doseq=True)
+            headers["Link"] = f'<{self.hub.next_page or self.hub.url}/api/models?{following}>; rel="next"'
+        return self._json([_expanded(each, query) for each in told[start:end]], headers)
+
+    def _json(self, value: Any, headers: dict[str, str] | None = None) -> None:
+        body = json.dumps(value).encode()
+        self._answer(
+            200, {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}, body
+        )
 
     def _file(self, name: str, revision: str, file: str, token: str) -> None:
         hub, faults = self.hub, self.hub.faults
@@ -227,15 +324,16 @@ class _Handler(BaseHTTPRequestHandler):
         faults = self.hub.faults
         if self.command == "GET" and faults.page is not None:
             return self._answer(200, {"Content-Length": str(len(faults.page))}, faults.page)
-        start, status = 0, 200
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start, status, whole = 0, 200, content
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if asked and not faults.ignores_range:
             start, status = int(asked[1]), 206
+            content = content[: int(asked[2]) + 1] if asked[2] else content
             if start >= len(content):
                 return self._answer(416, {"Content-Range": f"bytes */{len(content)}", "Content-Length": "0"})
             if faults.wrong_range:
                 start = 0
-            headers = headers | {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
+            headers = headers | {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(whole)}"}
         if faults.flip_byte is not None:
             place = faults.flip_byte
             content = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
@@ -286,6 +384,34 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(body)
         except OSError:
             self.close_connection = True
+
+
+SORTS = ("downloads", "likes", "trendingScore", "lastModified", "createdAt")
+
+
+def _is_meant(repo: Repo, name: str, query: dict[str, list[str]], words_only: bool) -> bool:
+    """Whether a repository is among what a search asks for."""
+    words = query.get("search", [""])[0].lower().split()
+    if not all(word in name.lower() for word in words):
+        return False
+    wanted = {"gguf"} if words_only else set(query.get("filter", []))
+    if not wanted <= set(repo.all_tags()):
+        return False
+    limits = dict(part.split(":") for part in query.get("num_parameters", [""])[0].split(",") if part)
+    least, most = (_number(limits.get(name, "")) for name in ("min", "max"))
+    return words_only or (repo.parameters >= least and (not most or repo.parameters <= most))
+
+
+def _number(text: str) -> float:
+    """ "7B" -> 7e9; "" -> 0."""
+    unit = {"K": 1e3, "M": 1e6, "B": 1e9}.get(text[-1:], 1)
+    return float(text.rstrip("KMB") or 0) * unit
+
+
+def _expanded(told: dict[str, Any], query: dict[str, list[str]]) -> dict[str, Any]:
+    """What of it is sent: the properties that were asked for, if any were."""
+    wanted = query.get("expand")
+    return {name: value for name, value in told.items() if not wanted or name in {"_id", "id", *wanted}}
 
 
 def sha256(content: bytes) -> str:
