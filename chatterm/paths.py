@@ -49,6 +49,11 @@ def user_themes_folder() -> Path:
     return config_folder() / "themes"
 
 
+def downloads_folder() -> Path:
+    """What is remembered of downloads."""
+    return data_folder() / "downloads"
+
+
 def store_file() -> Path:
     """The SQLite database of conversations."""
     return data_folder() / "conversations.db"
@@ -77,10 +82,15 @@ def ensure(folder: Path) -> Path:
     return folder
 
 
-def replace(path: Path, content: str) -> None:
+def replace(path: Path, content: str, *, is_durable: bool = True) -> None:
     """Write a file so that a crash leaves the old one or the new one, never half of it.
 
     A new file can be read by its owner alone; one that was there keeps its mode, and a link stays a link.
+
+    Args:
+        path: Which file.
+        content: All of it.
+        is_durable: Whether it is waited until it would outlive a loss of power.
 
     Raises:
         OSError: it cannot be written; the old one is as it was.
@@ -96,7 +106,8 @@ def replace(path: Path, content: str) -> None:
                 os.fchmod(handle, target.stat().st_mode)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if is_durable:
+                os.fsync(file.fileno())
         Path(name).replace(target)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -16,12 +16,13 @@ from pathlib import Path, PurePosixPath
 
 from chatterm.errors import HubError
 from chatterm.hub import names
-from chatterm.text import is_name, line
+from chatterm.text import line
 
 _MAX_DEPTH = 6
 """Folders inside a snapshot that are looked into."""
 _ETAG = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_PARTIAL, _DAMAGED = ".chatterm.incomplete", ".damaged"
 
 
 class Slot:
@@ -34,8 +35,7 @@ class Slot:
     """
 
     def __init__(self, repo: str, commit: str, file: str, etag: str) -> None:
-        parts = file.split("/")
-        is_path = not {"", ".", ".."} & set(parts) and "\\" not in file and is_name(file)
+        is_path = names.is_safe(file)
         if not is_path or not _COMMIT.fullmatch(commit) or not _ETAG.fullmatch(etag) or repo.count("/") != 1:
             raise HubError(
                 f"{line(repo)} names a file in a way that is not safe: “{line(file)}”.",
@@ -46,9 +46,9 @@ class Slot:
         self.root = repo_folder(repo)
         self.blob = self.root / "blobs" / etag
         """The bytes, when they are whole."""
-        self.partial = self.blob.with_name(f"{etag}.chatterm.incomplete")
+        self.partial = self.blob.with_name(f"{etag}{_PARTIAL}")
         """The bytes that arrived so far. Other tools know by the ending that it is not whole."""
-        self.damaged = self.blob.with_name(f"{etag}.damaged")
+        self.damaged = self.blob.with_name(f"{etag}{_DAMAGED}")
         """Bytes that were not what the Hub had announced."""
         self.pointer = self.root / "snapshots" / commit / file
         """What programs open: a link to the blob."""
@@ -134,18 +134,23 @@ def snapshots(root: Path) -> list[Path]:
     return sorted(_subfolders(root / "snapshots"), key=lambda path: (path.name == main, _changed(path)), reverse=True)
 
 
-def remove(repo: str, files: Iterable[str]) -> int:
-    """Remove files of a repository in all its revisions, and what is empty then; gives the bytes that were freed.
+def remove(repo: str, files: Iterable[str], commit: str = "") -> int:
+    """Remove files of a repository, and what is empty then; gives the bytes that were freed.
 
     A blob that another name still leads to stays, and so does one that lies in a store which
     several repositories share.
 
+    Args:
+        repo: `owner/name`.
+        files: Paths in it.
+        commit: In which revision; in all of them by default.
+
     Raises:
         OSError: something cannot be removed.
     """
-    root, blobs = repo_folder(repo), set()
+    root, blobs, files = repo_folder(repo), set(), tuple(files)
     for snapshot in snapshots(root):
-        for file in files:
+        for file in files if commit in {"", snapshot.name} else ():
             pointer = snapshot / file
             if pointer.is_symlink():
                 blobs.add(Path(os.path.normpath(pointer.parent / pointer.readlink())))
@@ -163,7 +168,7 @@ def unfinished() -> list[tuple[str, Path, int]]:
     """What downloads left that did not end: (repository, file, bytes). Only what is ours."""
     found = []
     for root in _subfolders(folder()):
-        for path in sorted([*root.glob("blobs/*.chatterm.incomplete"), *root.glob("blobs/*.damaged")]):
+        for path in sorted([*root.glob(f"blobs/*{_PARTIAL}"), *root.glob(f"blobs/*{_DAMAGED}")]):
             try:
                 found.append((_repo_of(root), path, path.stat().st_size))
             except OSError:
@@ -177,19 +182,43 @@ def remove_unfinished() -> int:
     Raises:
         OSError: something cannot be removed.
     """
+    return sum(_remove_unless_fetched(path) for _, path, _ in unfinished())
+
+
+def remove_partials(repo: str, blobs: Iterable[str]) -> int:
+    """Remove what is here of some files that are not whole, except what is being fetched now; gives the bytes freed.
+
+    Args:
+        repo: `owner/name`.
+        blobs: What the cache calls the bytes of these files.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    wanted = set(blobs)
+    return sum(
+        _remove_unless_fetched(path) for owner, path, _ in unfinished() if owner == repo and _blob_of(path) in wanted
+    )
+
+
+def _remove_unless_fetched(path: Path) -> int:
+    """Remove a file that is not whole, if no program fetches it; gives the bytes that were freed."""
     from filelock import FileLock, Timeout  # the lock of huggingface_hub, which brings the package
 
-    n_freed = 0
-    for _, path, _ in unfinished():
-        lock = folder() / ".locks" / path.parent.parent.name / f"{path.name.split('.', 1)[0]}.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(lock, timeout=0):
-                n_freed += unlink(path)
-        except Timeout:
-            continue
-        _prune(path.parent.parent)
+    lock = folder() / ".locks" / path.parent.parent.name / f"{_blob_of(path)}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            n_freed = unlink(path)
+    except Timeout:
+        return 0
+    _prune(path.parent.parent)
     return n_freed
+
+
+def _blob_of(path: Path) -> str:
+    """What the bytes will be called when they are whole, of a file that is not."""
+    return path.name.removesuffix(_PARTIAL).removesuffix(_DAMAGED)
 
 
 def unlink(path: Path) -> int:

@@ -89,7 +89,7 @@ class Partial:
             slot.partial.replace(slot.damaged)
             raise HashMismatch(
                 f"What arrived is not {line(slot.file)} as the Hub announced it: its hash differs.",
-                f"It is not used and lies at {slot.damaged}. Run it again to fetch it anew; if that happens "
+                f"It is not used and lies at {slot.damaged}. Try again to fetch it anew; if that happens "
                 "twice, something on the way (a proxy, the memory, the disk) alters data.",
             )
         slot.partial.replace(slot.blob)
@@ -121,8 +121,12 @@ def is_whole(path: Path, job: Job) -> bool:
         return False
 
 
-def check_space(n_missing: int) -> None:
-    """Refuse what does not fit before any of it is fetched.
+def check_space(n_missing: int, n_kept: int = 0) -> None:
+    """Refuse what does not fit, before any more of it is fetched.
+
+    Args:
+        n_missing: Bytes that are still to come.
+        n_kept: Bytes that came already.
 
     Raises:
         DiskFull: it does not.
@@ -131,7 +135,8 @@ def check_space(n_missing: int) -> None:
     n_free = shutil.disk_usage(place).free
     if n_missing > n_free:
         raise DiskFull(
-            f"Needs {amount(n_missing)}, {amount(n_free)} are free in {place}.",
+            f"Needs {amount(n_missing)}{' more' if n_kept else ''}, {amount(n_free)} are free in {place}."
+            + (" What arrived is kept." if n_kept else ""),
             "Free some space (`chatterm models rm`), name a smaller file, or set HF_HOME to another disk.",
         )
 
@@ -142,7 +147,7 @@ def disk_error(error: OSError) -> HubError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return DiskFull(
             f"The disk with {place} is full. What arrived is kept.",
-            "Free some space (`chatterm models rm`) and run it again; it goes on where it stopped.",
+            "Free some space (`chatterm models rm`) and try again; it goes on where it stopped.",
         )
     return HubError(
         f"The cache in {place} cannot be used: {line(str(error))}.",

@@ -23,6 +23,8 @@ class Planned(Event, frozen=True):
     """Bytes of all files."""
     n_missing: int
     """Bytes that are not on this disk yet."""
+    blobs: tuple[str, ...] = ()
+    """What the cache calls the bytes of each file."""
 
 
 class Waiting(Event, frozen=True):
