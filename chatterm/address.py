@@ -45,6 +45,17 @@ def restored(value: Any) -> Address | None:
         return None
 
 
+def repo_of(path: Path) -> str:
+    """The repository on the Hub, where the path lies in the Hugging Face cache.
+
+    Example: .../models--owner--name/snapshots/... -> "owner/name"
+    """
+    for part in path.parts:
+        if part.startswith("models--") and part.count("--") >= 2:
+            return part.removeprefix("models--").replace("--", "/", 1)
+    return ""
+
+
 def label(name: str) -> str:
     """What people call a model that is named in the settings.
 

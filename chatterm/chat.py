@@ -15,7 +15,6 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from chatterm import tutor
 from chatterm.address import Address
 from chatterm.conversation import Conversation, Role, Turn, TurnState
 from chatterm.draft import Draft
@@ -31,7 +30,8 @@ from chatterm.events import (
     ReplyEvent,
     Trimmed,
 )
-from chatterm.settings import Sampling, Settings
+from chatterm.layers import layered
+from chatterm.settings import Settings
 from chatterm.store import Journal, Store
 
 T = TypeVar("T")
@@ -81,14 +81,13 @@ class Chat:
         self.store = store
         self.engine = engine
         self.settings = settings
-        """The defaults; a conversation's own settings are laid over them."""
+        """The user's; those of the model and of the conversation are laid over them."""
         self.unseen: frozenset[int] = frozenset()
         """Ids of the turns that the model did not see when it answered last."""
         self.is_replying = False
         self._flush_seconds = flush_seconds
         self._clock = clock
         self._journal = Journal(store)
-        self._suited: Journal | None = None  # the new conversation that has the tutor's temperature
         self._writing: tuple[Journal, Draft] | None = None
         self._kept: list[Journal] = []  # being written, or not saved yet
 
@@ -114,8 +113,8 @@ class Chat:
 
     @property
     def effective(self) -> Settings:
-        """The settings that count in the open conversation."""
-        return self.settings.merged_as_far_as_valid(self.overrides)
+        """The settings that count in the open conversation, with the model that answers now."""
+        return layered(self.settings, self.model, self.overrides)
 
     @property
     def model(self) -> ModelInfo | None:
@@ -171,7 +170,6 @@ class Chat:
         """Begin another conversation, with the default settings."""
         self._journal = Journal(self.store)
         self.unseen = frozenset()
-        self._suit_tutor()
 
     async def conversations(self, title_contains: str = "", limit: int = 200, offset: int = 0) -> list[Conversation]:
         """Conversations for a list, newest first."""
@@ -250,27 +248,15 @@ class Chat:
         return await self.store.prompts()
 
     async def load(self, address: Address) -> AsyncGenerator[LoadEvent, None]:
-        """Load a model with the settings of this conversation.
+        """Load a model with its own settings and those of this conversation.
 
         Raises:
             EngineError: as `Engine.load` tells.
         """
-        async with aclosing(_generator(self.engine.load(address, self.effective.load))) as events:
+        options = layered(self.settings, address, self.overrides).load
+        async with aclosing(_generator(self.engine.load(address, options))) as events:
             async for event in events:
                 yield event
-        self._suit_tutor()
-
-    def _suit_tutor(self) -> None:
-        """Begin a new conversation with the tutor at its own temperature, unless the user has set one."""
-        if self.conversation is not None or self.settings.sampling.temperature != Sampling().temperature:
-            return
-        own = self.overrides.get("sampling", {})
-        wants = self.model is not None and tutor.is_tutor(self.model.path)
-        if wants and "temperature" not in own:
-            self._journal.overrides = _overlaid(self.overrides, {"sampling": {"temperature": tutor.TEMPERATURE}})
-            self._suited = self._journal
-        elif not wants and self._suited is self._journal and own.get("temperature") == tutor.TEMPERATURE:
-            self._journal.overrides = _overlaid(self.overrides, {"sampling": {"temperature": None}})
 
     async def reply(self, text: str) -> AsyncGenerator[ChatEvent, None]:
         """Ask, and pass on how the answer comes; closing the iterator stops it and keeps what arrived.
@@ -319,7 +305,7 @@ class Chat:
         self, journal: Journal, added: Turn | None = None, resumed: Turn | None = None
     ) -> AsyncGenerator[ChatEvent, None]:
         """The answer to the end of the branch, from its empty row to its final state."""
-        settings = self.settings.merged_as_far_as_valid(journal.overrides)
+        settings = layered(self.settings, self.model, journal.overrides)
         prompt = _prompt(journal.turns, settings)
         draft = Draft(settings, resumed, self._clock)
         draft.is_by(self.engine.model)

@@ -9,6 +9,7 @@ Failures are exceptions (`errors`), never events.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -62,7 +63,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     """Layers that are on a GPU; 0 without one."""
     flash_attention: bool = False
     template: str = ""
-    """"model", or the fallback in words: "ChatML, since the model carries no template"."""
+    """"model", "settings", or the fallback in words: "ChatML, since the model carries no template"."""
     is_chat: bool = True
     """False for a base model without a template: it continues text."""
     can_think: bool = False
@@ -71,6 +72,8 @@ class ModelInfo(msgspec.Struct, frozen=True):
     """`sha256:...` where known, else `quick:...`."""
     repo: str = ""
     """`owner/name` on the Hub, where the file came from there."""
+    recommended: dict[str, Any] = {}
+    """Sampling settings that its file recommends, by field name of `settings.Sampling`."""
     host: str = ""
     """Which server answers, such as `api.openai.com`; empty where chatterm runs the model itself."""
     is_elsewhere: bool = False

@@ -172,6 +172,24 @@ class LoadOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bool,
         _about("Map the file", "Read weights from the file as they are needed, instead of copying all of them first."),
     ] = True
+    mlock: Annotated[
+        bool,
+        _about(
+            "Lock in memory", "Keep the weights from being swapped out, where the system lets chatterm lock so much."
+        ),
+    ] = False
+    template: Annotated[
+        str,
+        _about("Chat template", "Jinja text, or a file that holds it; used instead of the one that the model carries."),
+    ] = ""
+    rpc_servers: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^([^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$")], ...],
+        _about(
+            "RPC servers",
+            "HOST:PORT of llama.cpp's rpc-server on machines that take a part of the layers. Experts only: there is no"
+            " password and no encryption, and a server that is lost ends the model's process.",
+        ),
+    ] = ()
 
 
 class ChatSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -233,11 +251,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Keys of one's own: action = "key" (or "key,key"), as the help page names the actions."""
     servers: dict[str, ServerSettings] = {}
     """Servers to chat with, by the name that stands before the colon in SERVER:MODEL."""
+    for_model: dict[str, dict[str, Any]] = {}
+    """Settings of one model, by what `layers.key_of` calls it: shaped like the file, only what is said there."""
+    stated: frozenset[str] = frozenset()
+    """Sampling settings that the file states although they are at their defaults; `load` notes it, no file holds it."""
 
     def __post_init__(self) -> None:
         for name, server in self.servers.items():
             if reason := _wrong_with(name, server):
                 raise ValueError(f"servers.{name}: {reason}")
+        for name, values in self.for_model.items():
+            if reason := _wrong_for_model(values):
+                raise ValueError(f"for_model.{name}: {reason}")
 
     def merged(self, changes: Mapping[str, Any]) -> Settings:
         """These settings with some values changed, checked.
@@ -250,6 +275,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             SettingsError: a value is out of its bounds or unknown; names the key.
         """
         merged = merge(msgspec.to_builtins(self), changes)
+        taken_out = {name for name, value in changes.get("sampling", {}).items() if value is None}
+        merged["stated"] = self.stated - taken_out
         try:
             return msgspec.convert(merged, Settings)
         except msgspec.ValidationError as error:
@@ -265,6 +292,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 with suppress(SettingsError):
                     settings = settings.merged({section: {name: value}})
         return settings
+
+
+class _ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What can be set for one model; only to check it, since what was not said must stay unsaid."""
+
+    chat: ChatSettings = ChatSettings()
+    sampling: Sampling = Sampling()
+    load: LoadOptions = LoadOptions()
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -304,6 +339,15 @@ def _wrong_with(name: str, server: ServerSettings) -> str:
     if server.key_env and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", server.key_env):
         return "key_env takes the name of an environment variable, not the key itself"
     return ""
+
+
+def _wrong_for_model(values: Mapping[str, Any]) -> str:
+    """Why settings of one model cannot be used."""
+    try:
+        settings = msgspec.convert(values, _ModelSettings)
+    except msgspec.ValidationError as error:
+        return _explain(error)[0].rstrip(".")
+    return "chat.model: a model cannot name another one" if settings.chat.model else ""
 
 
 _RECORDS = {
@@ -395,7 +439,7 @@ def load(path: Path) -> Settings:
     import tomllib  # late: there may be no file
 
     try:
-        return msgspec.convert(tomllib.loads(content), Settings)
+        return _read(tomllib.loads(content))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(
             f"{path} is not valid TOML: {error}.", "The defaults are used; mend the file, it was not changed."
@@ -405,11 +449,32 @@ def load(path: Path) -> Settings:
         raise SettingsError(f"{path}: {what}", "The defaults are used; mend the file, it was not changed.") from error
 
 
+def _read(table: dict[str, Any]) -> Settings:
+    """Settings from the file's table, with a note of what it states although it need not.
+
+    Raises:
+        msgspec.ValidationError: a value is refused.
+    """
+    if "stated" in table:
+        raise msgspec.ValidationError("Object contains unknown field `stated`")
+    settings = msgspec.convert(table, Settings)
+    given, usual = table.get("sampling", {}), msgspec.to_builtins(Sampling())
+    return msgspec.structs.replace(
+        settings, stated=frozenset(name for name, value in given.items() if value == _plain(usual[name]))
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A value as TOML gives it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
 def save(path: Path, changes: Mapping[str, Any]) -> Settings:
     """Write changed values into the user's file, keeping its comments and order.
 
     Args:
-        changes: Shaped like the file. A value equal to its default is taken out of the file.
+        changes: Shaped like the file. None takes a value out of the file; so does its default, except where
+            a model may recommend another one.
 
     Returns:
         All settings as they are in the file now.
@@ -423,9 +488,13 @@ def save(path: Path, changes: Mapping[str, Any]) -> Settings:
     document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
     now, default = msgspec.to_builtins(settings), msgspec.to_builtins(Settings())
     for section, values in changes.items():
-        for name in values:
+        if section == "for_model":
+            _lay_into(document, section, values, now[section])
+            continue
+        for name, change in values.items():
             value = now[section].get(name)
-            if value is None or value == default[section].get(name):
+            is_usual = value == default[section].get(name) and (change is None or section != "sampling")
+            if value is None or is_usual:
                 document.get(section, {}).pop(name, None)
             else:
                 document.setdefault(section, tomlkit.table())[name] = value
@@ -435,7 +504,23 @@ def save(path: Path, changes: Mapping[str, Any]) -> Settings:
         raise SettingsError(
             f"{path} cannot be written: {error}.", "The change counts until chatterm is closed."
         ) from error
-    return settings
+    return _read(document.unwrap())
+
+
+def _lay_into(table: Any, name: str, changes: Any, now: Any) -> None:
+    """Write what was changed into a table of a TOML document, table by table; an empty one is taken out."""
+    if now is None or (isinstance(changes, Mapping) and not now):
+        table.pop(name, None)
+    elif not isinstance(changes, Mapping):
+        table[name] = now
+    else:
+        import tomlkit  # late: only saving needs it
+
+        inner = table.setdefault(name, tomlkit.table())
+        for key, change in changes.items():
+            _lay_into(inner, key, change, now.get(key))
+        if not inner:
+            del table[name]
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -459,6 +544,8 @@ def _explain(error: msgspec.ValidationError) -> tuple[str, str]:
     """msgspec's message as ours: ("sampling.temperature: expected a number of at most 3.0.", what to do)."""
     reason, _, where = str(error).partition(" - at ")
     key = where.strip("`").removeprefix("$").removeprefix(".")
+    if reason.startswith("for_model."):
+        return reason if reason.endswith("?") else f"{reason}.", "Mend it or take it out."
     if reason.startswith("servers."):
         return f"{reason}.", "Mend it; docs/servers.md tells what a server needs."
     if key.startswith("servers") and re.search("`(.*(key|token|secret).*)`", reason, re.IGNORECASE):
@@ -478,6 +565,7 @@ def _explain(error: msgspec.ValidationError) -> tuple[str, str]:
 def _names() -> list[str]:
     """All that can stand on the left in the file."""
     sections = msgspec.to_builtins(Settings())
+    del sections["stated"]
     own = (*ServerSettings.__struct_fields__, *(name for values in sections.values() for name in values))
     return [*sections, *own]
 
@@ -489,6 +577,8 @@ def _in_words(reason: str) -> str:
         return f"expected {_KINDS[kind]} of at {'least' if sign == '>' else 'most'} {bound}"
     if reason == "Expected `str` of length >= 1":
         return "expected a text that is not empty"
+    if reason.startswith("Expected `str` matching regex"):
+        return "expected HOST:PORT"
     if found := re.fullmatch("Expected `(.*)`, got `(.*)`", reason):
         expected = " or ".join(_KINDS.get(kind, kind) for kind in found[1].split(" | "))
         return f"expected {expected}, not {'a fraction' if found[2] == 'float' else _KINDS.get(found[2], found[2])}"

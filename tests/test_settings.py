@@ -16,7 +16,7 @@ from chatterm import settings
 from chatterm.errors import SettingsError
 from chatterm.settings import Settings, fields_of
 
-SECTIONS = [name for name in get_type_hints(Settings) if name not in {"keys", "servers"}]
+SECTIONS = [name for name in get_type_hints(Settings) if name not in {"keys", "servers", "for_model", "stated"}]
 
 COMMENTED = """\
 # my settings
@@ -75,11 +75,47 @@ def test_saving_keeps_comments_and_order(path: Path):
 
 def test_value_that_is_the_default_again_leaves_the_file(path: Path):
     written(path, COMMENTED)
-    settings.save(path, {"sampling": {"top_k": 40}, "chat": {"system_prompt": None}})
+    settings.save(path, {"sampling": {"top_k": None}, "chat": {"system_prompt": ""}})
     content = path.read_text()
     assert "top_k" not in content
     assert "system_prompt" not in content
     assert "temperature = 0.2  # calm" in content
+
+
+def test_a_sampling_setting_that_was_chosen_stays_in_the_file_although_it_is_the_default(path: Path):
+    """A model may recommend another one."""
+    written(path, COMMENTED)
+    saved = settings.save(path, {"sampling": {"top_k": 40}})
+    assert "top_k = 40" in path.read_text()
+    assert saved.stated == settings.load(path).stated == {"top_k"}
+    assert settings.save(path, {"sampling": {"top_k": None}}).stated == frozenset()
+
+
+def test_settings_of_one_model_are_kept_as_they_were_written(path: Path):
+    written(path, '[for_model."a.gguf".load]\nn_ctx = 4096  # much\n')
+    saved = settings.save(path, {"for_model": {"a.gguf": {"sampling": {"temperature": 0.8}}}})
+    assert saved == settings.load(path)
+    assert saved.for_model == {"a.gguf": {"load": {"n_ctx": 4096}, "sampling": {"temperature": 0.8}}}
+    assert "# much" in path.read_text()
+    settings.save(path, {"for_model": {"a.gguf": {"sampling": {"temperature": None}}}})
+    assert settings.load(path).for_model == {"a.gguf": {"load": {"n_ctx": 4096}}}
+    settings.save(path, {"for_model": {"a.gguf": {"load": {"n_ctx": None}}}})
+    assert settings.load(path) == Settings()
+    assert "for_model" not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    "name", ["owner/name:Q4_K_M", 'say "hi"', "ollama:qwen3:4b", "a\nb\x1b[0m", "ä 😀.gguf", "a.b", "[x]"]
+)
+def test_models_may_be_called_anything(path: Path, name: str):
+    changes: dict[str, Any] = {"for_model": {name: {"chat": {"template_variables": {"a": 1}}, "load": {"mlock": True}}}}
+    assert settings.save(path, changes).for_model == changes["for_model"] == settings.load(path).for_model
+
+
+def test_template_variable_of_a_model_can_be_taken_out(path: Path):
+    settings.save(path, {"for_model": {"a": {"chat": {"template_variables": {"x": 1, "y": 2}}}}})
+    saved = settings.save(path, {"for_model": {"a": {"chat": {"template_variables": {"x": None, "z": 3}}}}})
+    assert saved.for_model == {"a": {"chat": {"template_variables": {"y": 2, "z": 3}}}} == settings.load(path).for_model
 
 
 def test_what_was_edited_meanwhile_is_kept(path: Path):
@@ -131,6 +167,20 @@ def test_link_into_somebodys_dotfiles_stays_one(path: Path, tmp_path: Path):
         ('[servers.mine]\nbase_url = "ftp://a.test"\n', "servers.mine: base_url is no address"),
         ('[servers.mine]\nbase_url = "http://[a"\n', "servers.mine: base_url is no address"),
         ('[servers.mine]\nbase_url = "http://a.test?key=x"\n', "servers.mine: base_url must hold no password, ? or #"),
+        ("stated = ['top_k']\n", "stated: there is no such setting"),
+        ('[load]\nrpc_servers = ["10.0.0.2"]\n', "load.rpc_servers[0]: expected HOST:PORT."),
+        ('[load]\nrpc_servers = ["http://10.0.0.2:80"]\n', "load.rpc_servers[0]: expected HOST:PORT."),
+        (
+            '[for_model."a:b".sampling]\ntop_k = -1\n',
+            "for_model.a:b: sampling.top_k: expected a whole number of at least 0.",
+        ),
+        (
+            "[for_model.a.sampling]\ntopk = 1\n",
+            "for_model.a: sampling.topk: there is no such setting; did you mean top_k?",
+        ),
+        ("[for_model.a.look]\ntheme = 'x'\n", "for_model.a: look: there is no such setting"),
+        ("[for_model.a.chat]\nmodel = 'x'\n", "for_model.a: chat.model: a model cannot name another one."),
+        ("[for_model]\na = 3\n", "for_model[...]: expected a table, not a whole number."),
         ('[servers.mine]\nbaseurl = "http://a.test"\n', "there is no such setting; did you mean base_url?"),
     ],
 )

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Annotated, Any
 
@@ -24,12 +25,14 @@ from chatterm.events import (
     Loaded,
     Loading,
     LoadStage,
+    ModelInfo,
     Prefilling,
     Prompted,
     Token,
     Trimmed,
 )
-from chatterm.settings import Sampling, Settings
+from chatterm.layers import layered
+from chatterm.settings import ChatSettings, Settings
 from chatterm.text import plain
 
 
@@ -72,24 +75,18 @@ def ask(
     try:
         if variable:
             changes = changes | {"chat": {"template_variables": dict(_variable(each) for each in variable)}}
-        settings = settings.merged(changes)
-        prompt = _prompt(question, system if system is not None else settings.chat.system_prompt, raw, settings)
+        text = _text(question, raw)
         address = default_model(settings, model)
-        if "temperature" not in changes.get("sampling", {}):
-            settings = _suited(settings, address)
-        code = asyncio.run(_answer(make_engine(settings), address, prompt, settings, _Json() if json else _Text()))
+
+        def counting(answering: ModelInfo | Address) -> Settings:
+            """The settings that count with a model: what the command says lies over all others."""
+            return layered(settings, answering).merged(changes)
+
+        prompt = _prompt(text, system, raw, counting(address).chat)
+        code = asyncio.run(_answer(make_engine(settings), address, prompt, counting, _Json() if json else _Text()))
     except ChattermError as error:
         raise fail(error) from error
     raise typer.Exit(code)
-
-
-def _suited(settings: Settings, address: Address) -> Settings:
-    """The settings with the tutor's own temperature, where it is asked and the user has set none."""
-    from chatterm import tutor
-
-    if not tutor.is_tutor(address) or settings.sampling.temperature != Sampling().temperature:
-        return settings
-    return settings.merged({"sampling": {"temperature": tutor.TEMPERATURE}})
 
 
 def _variable(given: str) -> tuple[str, bool | int | float | str]:
@@ -106,20 +103,34 @@ def _variable(given: str) -> tuple[str, bool | int | float | str]:
     return name.strip(), parsed if isinstance(parsed, bool | int | float | str) else value
 
 
-def _prompt(question: str | None, system: str, raw: bool, settings: Settings) -> Prompt:
+def _text(question: str | None, raw: bool) -> str:
     """What is asked, from the argument and what is piped in."""
     piped = "" if is_terminal(sys.stdin) else sys.stdin.buffer.read().decode("utf-8", "replace")
     asked = argument(question or "")
     if raw:
-        return Prompt(raw=asked + piped)
+        return asked + piped
     text = "\n\n".join(part for part in (asked, piped.strip("\n")) if part)
     if not text.strip():
         raise typer.BadParameter("say what to ask, or pipe it in", param_hint="QUESTION")
-    turns = (PromptTurn(Role.SYSTEM, argument(system)),) if system else ()
-    return Prompt((*turns, PromptTurn(Role.USER, text)), template_variables=settings.chat.template_variables)
+    return text
 
 
-async def _answer(engine: Engine, address: Address, prompt: Prompt, settings: Settings, out: _Text | _Json) -> int:
+def _prompt(text: str, system: str | None, raw: bool, chosen: ChatSettings) -> Prompt:
+    """A text as the engine takes it."""
+    if raw:
+        return Prompt(raw=text)
+    said = argument(system) if system is not None else chosen.system_prompt
+    turns = (PromptTurn(Role.SYSTEM, said),) if said else ()
+    return Prompt((*turns, PromptTurn(Role.USER, text)), template_variables=chosen.template_variables)
+
+
+async def _answer(
+    engine: Engine,
+    address: Address,
+    prompt: Prompt,
+    counting: Callable[[ModelInfo | Address], Settings],
+    out: _Text | _Json,
+) -> int:
     """Load, ask, print; the exit code."""
     task = asyncio.current_task()
     if task is None:  # pragma: no cover - asyncio.run always has one
@@ -134,10 +145,10 @@ async def _answer(engine: Engine, address: Address, prompt: Prompt, settings: Se
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
     try:
-        async with aclosing(engine.load(address, settings.load)) as loading:
+        async with aclosing(engine.load(address, counting(address).load)) as loading:
             async for step in loading:
                 out.show(step)
-        async with aclosing(engine.reply(prompt, settings.sampling)) as reply:
+        async with aclosing(engine.reply(prompt, counting(engine.model or address).sampling)) as reply:
             async for event in reply:
                 out.show(event)
     except asyncio.CancelledError:

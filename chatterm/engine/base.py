@@ -68,6 +68,9 @@ class EngineReport(msgspec.Struct, frozen=True):
     can_offload: bool = False
     """Whether this build of llama.cpp can use a GPU."""
     has_rpc: bool = False
+    """Whether it can use devices of other machines."""
+    library_path: str = ""
+    """Which file llama.cpp was loaded from."""
     problems: tuple[str, ...] = ()
     """What is wrong, each with the command that mends it on a line of its own."""
 

@@ -95,6 +95,8 @@ class LocalEngine:
         async with self._busy:
             await asyncio.to_thread(check_file, address)
             yield Loading(LoadStage.STARTING)
+            if self.last_load and self.last_load[1].rpc_servers != options.rpc_servers:
+                await self._end()  # llama.cpp forgets no server that it was told of
             await self._running()
             self.last_load = (address, options)
             async with aclosing(self._load(address, options)) as events:

@@ -15,6 +15,7 @@ import pytest
 from support.command import environment, events, run
 from support.tiny_models import write_chain, write_model
 
+from chatterm import paths
 from chatterm.events import FinishReason, LoadEvent, LoadStage, ModelInfo, ReplyEvent
 
 UNICODE = "Grüße, naïve café. 日本語 مرحبا שלום 👩‍👩‍👧‍👦 🇩🇪 ẞ @#"
@@ -185,6 +186,44 @@ def test_greedy_tokens_equal_a_plain_llama_loop(arch: str, tmp_path: Path) -> No
         [sys.executable, loop, model, "the cat sat on", "32"], capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout.splitlines()[-1]) == {"prompt": prompt, "ids": ids}
+
+
+def written(content: str) -> None:
+    paths.ensure(paths.settings_file().parent)
+    paths.settings_file().write_text(content, encoding="utf-8")
+
+
+def is_settled(model: Path, *arguments: str) -> bool:
+    """Whether a model that rambles is asked for its likeliest token alone, so that all its replies are the same."""
+    first, second = (
+        [e["id"] for e in events("Go on.", "--model", model, "--max-tokens", "24", *arguments) if e["event"] == "token"]
+        for _ in range(2)
+    )
+    return first == second
+
+
+def test_each_layer_of_settings_wins_over_those_below_it(tmp_path: Path) -> None:
+    calm = write_model(tmp_path / "calm.gguf", metadata={"general.sampling.temp": 0.0})
+    assert is_settled(calm), "the model's file recommends it"
+    written("[sampling]\ntemperature = 1.0\n")
+    assert not is_settled(calm), "the user's file wins over it"
+    written('[sampling]\ntemperature = 1.0\n[for_model."calm.gguf".sampling]\ntemperature = 0\n')
+    assert is_settled(calm), "what is set for the model wins over what is set for all"
+    assert not is_settled(calm, "--temperature", "1.0"), "and a flag over everything"
+
+
+def test_settings_for_a_model_count_when_it_is_loaded_and_asked(speaker: Path) -> None:
+    written(
+        f'[for_model."{speaker.name}".load]\nn_ctx = 768\n'
+        f'[for_model."{speaker.name}".chat]\nsystem_prompt = "Be brief."\n[for_model."b.gguf".load]\nn_ctx = 512\n'
+    )
+    with_own = events("Say it.", "--model", speaker, "--max-tokens", "1")
+    loaded = next(event for event in with_own if event["event"] == "loaded")
+    assert loaded["model"]["n_ctx"] == 768
+    paths.settings_file().unlink()
+    by_flag = events("Say it.", "--model", speaker, "--max-tokens", "1", "--system", "Be brief.")
+    prompts = [next(e["token_ids"] for e in each if e["event"] == "prompted") for each in (with_own, by_flag)]
+    assert prompts[0] == prompts[1]
 
 
 def test_every_field_of_the_json_events_is_documented() -> None:

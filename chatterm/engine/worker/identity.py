@@ -1,4 +1,4 @@
-"""What a model is: name, quantization, size, hash and where it came from."""
+"""What a model is: name, quantization, size, hash, and what its file recommends."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from chatterm.layers import RECOMMENDATIONS, recommended_by
 from chatterm.quantizations import FILE_TYPES, named_in
 
 _END_BYTES = 1 << 20
@@ -35,15 +36,9 @@ def name(given: str, path: Path) -> str:
     return given.strip() or re.sub(r"-\d{5}-of-\d{5}$", "", path.stem)
 
 
-def repo(path: Path) -> str:
-    """The repository on the Hub, where the path lies in the Hugging Face cache.
-
-    Example: .../models--owner--name/snapshots/... -> "owner/name"
-    """
-    for part in path.parts:
-        if part.startswith("models--") and part.count("--") >= 2:
-            return part.removeprefix("models--").replace("--", "/", 1)
-    return ""
+def recommended(llama: Any, model: Any) -> dict[str, Any]:
+    """The sampling settings that a model's header recommends, as far as they can be used."""
+    return recommended_by({key: metadata(llama, model, f"general.sampling.{key}") for key in RECOMMENDATIONS})
 
 
 def file_hash(path: Path) -> str:

@@ -7,15 +7,19 @@ models or requests.
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sys
 from collections import deque
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import psutil
 
 from chatterm.engine.base import Device, EngineReport
 from chatterm.engine.worker.layout import VERSION, mismatches
+from chatterm.engine.worker.rpc import RpcServers
 from chatterm.errors import LibraryMissing
 
 REMEDY = f"Run: python -m pip install --force-reinstall --no-cache-dir llama-cpp-python=={VERSION}"
@@ -95,6 +99,15 @@ class Library:
         """The devices that layers can be moved to."""
         return tuple(device for device in self.devices() if "GPU" in device.kind)
 
+    @cached_property
+    def rpc(self) -> RpcServers:
+        """Other machines that take a part of the layers."""
+        return RpcServers(_declared(self.llama._lib))
+
+    def use_servers(self, wanted: Sequence[str]) -> list[str]:
+        """Let layers go to other machines from the next load on, as HOST:PORT; gives what there is to be said of it."""
+        return self.rpc.use(wanted)
+
     @property
     def can_repack(self) -> bool:
         """Whether weights may be laid out anew for this processor, which makes them quicker.
@@ -111,7 +124,8 @@ class Library:
             system_info=self.llama.llama_print_system_info().decode("utf-8", "replace").strip(),
             devices=self.devices(),
             can_offload=bool(self.llama.llama_supports_gpu_offload()),
-            has_rpc=bool(self.llama.llama_supports_rpc()),
+            has_rpc=self.rpc.is_known,
+            library_path=str(getattr(self.llama._lib, "_name", "")),
         )
 
 
@@ -126,13 +140,21 @@ def open_library() -> Library:
         import llama_cpp.llama_cpp as llama
     except Exception as error:  # a shared library that does not load comes as almost any class
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise LibraryMissing(f"llama-cpp-python cannot be imported: {reason}.", REMEDY) from error
+        raise LibraryMissing(f"llama-cpp-python cannot be imported: {reason}.", _remedy()) from error
     version = getattr(llama_cpp, "__version__", "unknown")
     if version != VERSION:
         raise LibraryMissing(f"llama-cpp-python is {version}, but chatterm was checked with {VERSION}.", REMEDY)
     if problem := next(mismatches(llama), ""):
-        raise LibraryMissing(f"llama.cpp is not the build that chatterm was checked with: {problem}.", REMEDY)
+        raise LibraryMissing(f"llama.cpp is not the build that chatterm was checked with: {problem}.", _remedy())
     return Library(llama, version)
+
+
+def _remedy() -> str:
+    """What to do about a library that cannot be used: another one may be meant than the package's."""
+    folder = os.environ.get("LLAMA_CPP_LIB_PATH")
+    if folder is None:
+        return REMEDY
+    return f"LLAMA_CPP_LIB_PATH names {folder}: put a build of {VERSION} there, or unset the variable."
 
 
 def is_about_memory(line: str) -> bool:
@@ -146,7 +168,7 @@ def missing_report(error: LibraryMissing) -> EngineReport:
 
 
 def _declared(ggml: Any) -> Any:
-    """The library with the device functions of ggml declared."""
+    """The library with the functions of ggml declared that tell and add devices."""
     ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
     ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
     ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
@@ -157,4 +179,10 @@ def _declared(ggml: Any) -> Any:
     ggml.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
     ggml.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p] + 2 * [ctypes.POINTER(ctypes.c_size_t)]
     ggml.ggml_backend_dev_memory.restype = None
+    ggml.ggml_backend_reg_by_name.restype = ctypes.c_void_p
+    ggml.ggml_backend_reg_by_name.argtypes = [ctypes.c_char_p]
+    ggml.ggml_backend_reg_get_proc_address.restype = ctypes.c_void_p
+    ggml.ggml_backend_reg_get_proc_address.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    ggml.ggml_backend_register.restype = None
+    ggml.ggml_backend_register.argtypes = [ctypes.c_void_p]
     return ggml

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from chatterm.address import repo_of
 from chatterm.engine.worker import identity
 from chatterm.engine.worker.context import Context, Slices, StopFlag
 from chatterm.engine.worker.library import Library, is_about_memory
 from chatterm.engine.worker.memory import give_back
-from chatterm.engine.worker.template import ChatTemplate
+from chatterm.engine.worker.override import chosen_template
 from chatterm.engine.worker.threads import PromptThreads, Tuner, usable_cores
 from chatterm.engine.worker.vocabulary import Vocabulary
 from chatterm.engine.worker.window import WindowMaker
@@ -35,13 +36,14 @@ _MIB = 1024 * 1024
 class LoadedModel:
     """A model, its context window, and what goes with them."""
 
-    def __init__(self, library: Library, pointer: Any, path: Path) -> None:
+    def __init__(self, library: Library, pointer: Any, path: Path, options: LoadOptions, notes: list[str]) -> None:
         llama = library.llama
         self.library = library
         self.pointer = pointer
         self.vocabulary = Vocabulary(pointer, llama)
         source = llama.llama_model_chat_template(pointer, None)
-        self.template = ChatTemplate(None if source is None else source.decode("utf-8", "replace"), self.vocabulary)
+        own = None if source is None else source.decode("utf-8", "replace")
+        self.template = chosen_template(options.template, own, self.vocabulary, notes)
         self.n_parameters = int(llama.llama_model_n_params(pointer))
         self.n_ctx_train = int(llama.llama_model_n_ctx_train(pointer))
         self.path = path
@@ -88,7 +90,7 @@ class _Load:
         self.options = options
         self.flag = flag
         self.send = send
-        self.notes: list[str] = []
+        self.notes: list[str] = library.use_servers(options.rpc_servers)
         self.gpus = library.gpus()
         self.n_gpu_layers = 0
         self.mapped_bytes = 0.0
@@ -99,7 +101,7 @@ class _Load:
         llama, log = self.library.llama, self.library.log
         parameters = llama.llama_model_default_params()
         parameters.n_gpu_layers = self.options.n_gpu_layers
-        parameters.load_mode = llama.LLAMA_LOAD_MODE_MMAP if self.options.mmap else llama.LLAMA_LOAD_MODE_NONE
+        parameters.load_mode = _load_mode(llama, self.options)
         parameters.use_extra_bufts = self._fits() and self.library.can_repack
         progress = llama.llama_progress_callback(self._progress())
         parameters.progress_callback = progress
@@ -116,7 +118,11 @@ class _Load:
         if reason := _cannot_write(llama, pointer):
             llama.llama_model_free(pointer)
             raise ModelUnreadable(f"{self.path.name} cannot be chatted with: {reason}.", "Choose another model.")
-        return LoadedModel(self.library, pointer, self.path)
+        if self.options.mlock and "failed to mlock" in log.text:
+            self.notes.append(
+                "The system does not let chatterm lock so much memory (ulimit -l tells how much), so it may be swapped out."
+            )
+        return LoadedModel(self.library, pointer, self.path, self.options, self.notes)
 
     def context(self, model: LoadedModel) -> bool:
         """Join the context window and what steers it to the model; tells whether flash attention is on."""
@@ -151,7 +157,8 @@ class _Load:
             is_chat=model.template.is_chat,
             can_think=model.template.can_think,
             hash=identity.file_hash(self.path),
-            repo=identity.repo(self.path),
+            repo=repo_of(self.path),
+            recommended=identity.recommended(llama, pointer),
         )
 
     def _fits(self) -> bool:
@@ -207,6 +214,13 @@ class _Load:
             )
         reason = reasons[0].rstrip(".") if reasons else "llama.cpp gives no reason"
         return ModelUnreadable(f"{self.path.name}: {reason}.", _advice(reason))
+
+
+def _load_mode(llama: Any, options: LoadOptions) -> int:
+    """How weights get into memory, as llama.cpp numbers it."""
+    if options.mlock:
+        return int(llama.LLAMA_LOAD_MODE_MMAP_MLOCK if options.mmap else llama.LLAMA_LOAD_MODE_MLOCK)
+    return int(llama.LLAMA_LOAD_MODE_MMAP if options.mmap else llama.LLAMA_LOAD_MODE_NONE)
 
 
 def _cannot_write(llama: Any, pointer: Any) -> str:

@@ -94,35 +94,41 @@ class ChatTemplate:
     """The chat template of one model, with what is done when it refuses."""
 
     name: str
-    """"model", or what is used instead, in words."""
+    """"model", "settings", or what is used instead, in words."""
     is_chat: bool
     """False for a base model: nothing tells it who speaks, it continues text."""
     can_think: bool
     """Whether `enable_thinking` changes the prompt."""
+    defect: str
+    """Why the template that was given does not work; "" where it does."""
 
-    def __init__(self, source: str | None, vocabulary: Specials, deadline_seconds: float = 2.0) -> None:
+    def __init__(
+        self, source: str | None, vocabulary: Specials, deadline_seconds: float = 2.0, name: str = "model"
+    ) -> None:
         """Compile a template and try it out; a broken one is replaced, never raised.
 
         Args:
             source: As the GGUF has it; None or "" where it has none.
             vocabulary: Of the model that the template came with.
             deadline_seconds: For trying it out.
+            name: Where it comes from: "model", or "settings".
         """
         self._vocabulary = vocabulary
         letters = vocabulary.control_letters
         self._dangerous = re.compile(f"(?=[{re.escape(letters)}])" if letters else "(?!)")
         self._program: Program | None = None
         self._takes_system = True
-        self._problem = ""
+        self._problem = self.defect = ""
         self.can_think = False
         self.is_chat = bool(source) or all(map(vocabulary.has, CHATML_TOKENS))
         self.name = "ChatML, since the model carries no template" if self.is_chat else "none, it continues text"
         if source:
-            self.name = "model"
+            self.name = name
             try:
                 self._try_out(source, monotonic() + deadline_seconds)
             except (Refused, Overdue) as error:
                 self._program = None
+                self.defect = str(error)
                 self.name = "ChatML, since the model's template does not work"
                 self._problem = f"The model's chat template does not work ({error}), so ChatML is used instead."
 
@@ -162,7 +168,7 @@ class ChatTemplate:
                 if continues:
                     text = _with_thought_closed(text, attempt[-1].text)
                 opened = _thought_at_end(text) or (_open_thought(turns[-1].text) if continues else None)
-                return Rendered(tuple(_parts(text)), "model", notes, opened)
+                return Rendered(tuple(_parts(text)), self.name, notes, opened)
         problem = f"The model's chat template failed ({reason}), so ChatML is used instead."
         return self._chatml(marked, continues, "ChatML, since the model's template failed", problem)
 
