@@ -57,9 +57,9 @@ def test_a_stray_byte_is_one_replacement_and_holds_nothing_up() -> None:
     reply = ReplyStream()
     assert reply.push(b" ab") == [Chunk(" ab")]
     assert reply.push(b"\xc3") == []
-    assert reply.push(b" cd") == [Chunk("\ufffd cd")]
-    assert reply.push(b"\x80") == [Chunk("\ufffd")]
-    assert reply.push(b" ef") == [Chunk(" ef")]
+    assert reply.push(b" cd") == [Chunk("\ufffd cd", start=3)]
+    assert reply.push(b"\x80") == [Chunk("\ufffd", start=7)]
+    assert reply.push(b" ef") == [Chunk(" ef", start=8)]
 
 
 def test_a_character_that_is_cut_off_at_the_end_is_left_out() -> None:
@@ -83,7 +83,7 @@ def test_a_stop_string_is_told() -> None:
     reply = ReplyStream(stop=["f g"])
     assert [reply.push(piece) for piece in (b" ab", b" ef", b" gh", b" ij")] == [
         [Chunk(" ab")],
-        [Chunk(" e")],
+        [Chunk(" e", start=3)],
         [],
         [],
     ]
@@ -94,9 +94,9 @@ def test_a_stop_string_is_told() -> None:
 def test_what_only_began_like_a_stop_string_is_released() -> None:
     reply = ReplyStream(stop=["\nUser:"])
     assert reply.push(b"Hi\n") == [Chunk("Hi")]
-    assert reply.push(b"Use it") == [Chunk("\nUse it")]
+    assert reply.push(b"Use it") == [Chunk("\nUse it", start=2)]
     assert reply.push(b"\nUs") == []
-    assert reply.finish() == [Chunk("\nUs")]
+    assert reply.finish() == [Chunk("\nUs", start=9)]
     assert not reply.stopped
 
 
@@ -183,10 +183,25 @@ def test_a_stop_string_does_not_reach_over_a_thought() -> None:
 def test_text_is_kept_back_only_while_it_may_be_something_else() -> None:
     reply = ReplyStream()
     assert reply.push(b"a") == [Chunk("a")]
-    assert reply.push(b"\n<th") == [Chunk("\n")]
-    assert reply.push(b"e>") == [Chunk("<the>")]
-    assert reply.push(b"\n[") == [Chunk("\n")]
-    assert reply.push(b"x]") == [Chunk("[x]")]
+    assert reply.push(b"\n<th") == [Chunk("\n", start=1)]
+    assert reply.push(b"e>") == [Chunk("<the>", start=2)]
+    assert reply.push(b"\n[") == [Chunk("\n", start=7)]
+    assert reply.push(b"x]") == [Chunk("[x]", start=8)]
+
+
+def test_each_chunk_tells_where_it_stands_in_all_that_was_written() -> None:
+    rng = random.Random(4)
+    for _ in range(3000):
+        bits = ["ab", "\n", " ", "<think>", "</think>", "é漢", "<thi", "ST", "STOP"]
+        text = "".join(rng.choices(bits, k=rng.randrange(12)))
+        reply = ReplyStream(stop=("STOP", "b\n") if rng.random() < 0.7 else ())
+        chunks = [chunk for piece in cut(text, rng) for chunk in reply.push(piece)] + reply.finish()
+        assert reply.n_characters == len(text)
+        ends = 0
+        for chunk in chunks:
+            assert text[chunk.start :].startswith(chunk.text), (text, chunks)
+            assert chunk.start >= ends, (text, chunks)
+            ends = chunk.start + len(chunk.text)
 
 
 def test_without_spans_tags_are_text() -> None:

@@ -20,6 +20,8 @@ class Chunk(msgspec.Struct, frozen=True):
 
     text: str
     reasoning: bool = False
+    start: int = 0
+    """Where it begins in all that was decoded, tags and all, in characters."""
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -93,6 +95,8 @@ class ReplyStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._tags = _Tags(spans, (opened,) if opened else spans if starts_in_reasoning else ())
         self._stops = _Stops(stop)
+        self.n_characters = 0
+        """All that was decoded so far, tags and all."""
 
     @property
     def stopped(self) -> bool:
@@ -106,28 +110,25 @@ class ReplyStream:
 
     def push(self, piece: bytes) -> list[Chunk]:
         """What can be shown after another token."""
-        return self._shown(self._tags.push(self._decoder.decode(piece), _PIECES.get(piece, "")))
+        text = self._decoder.decode(piece)
+        self.n_characters += len(text)
+        return self._shown(self._tags.push(text, _PIECES.get(piece, "")))
 
     def finish(self) -> list[Chunk]:
         """What was kept back, now that no token follows; a character that is not complete is left out."""
         self._decoder.reset()
-        return [*self._shown(self._tags.finish()), *_told(self._stops.finish())]
+        return [*self._shown(self._tags.finish()), *self._stops.finish()]
 
     def _shown(self, chunks: Iterable[Chunk]) -> list[Chunk]:
         """The chunks with stop strings applied to the answer."""
         shown: list[Chunk] = []
         for chunk in chunks:
             if chunk.reasoning:
-                shown += _told(self._stops.finish())  # no stop string reaches over a thought
+                shown += self._stops.finish()  # no stop string reaches over a thought
                 shown += [] if self.stopped else [chunk]
             else:
-                shown += _told(self._stops.push(chunk.text))
+                shown += self._stops.push(chunk)
         return shown
-
-
-def _told(text: str) -> list[Chunk]:
-    """An answer's chunk, unless there is nothing in it."""
-    return [Chunk(text)] if text else []
 
 
 class _State(Enum):
@@ -151,6 +152,8 @@ class _Tags:
         self._longest = max(map(len, self._marks), default=0)
         self._state = _State.REASONING if opened else _State.ANSWER
         self._held = ""
+        self._n_gone = 0
+        """Characters before what is held."""
         self._tokens: list[int] = []
         """Where in `_held` tokens begin that are marks."""
         self._has_begun = bool(opened)
@@ -222,7 +225,7 @@ class _Tags:
 
     def _say(self, end: int, before_mark: bool = False) -> Iterator[Chunk]:
         """Hand on the text up to a place."""
-        text = self._held[:end]
+        text, start = self._held[:end], self._n_gone
         self._drop(end)
         if self._state is _State.HEADER:
             self._closers = {_MESSAGE_END} if "analysis" in text else set()
@@ -235,13 +238,15 @@ class _Tags:
             self._is_silent = self._is_silent and not text.strip()
         if self._trims:
             text = text.lstrip("\r\n")
+            start += end - len(text)
         if text:
             self._trims, self._has_begun = False, True
-            yield Chunk(text, self._state is _State.REASONING)
+            yield Chunk(text, self._state is _State.REASONING, start)
 
     def _drop(self, end: int) -> None:
         """Forget the beginning of what is held."""
         self._held = self._held[end:]
+        self._n_gone += end
         self._tokens = [start - end for start in self._tokens if start >= end]
 
     def _turn(self, mark: str) -> None:
@@ -266,25 +271,46 @@ class _Stops:
         self._first_letters = {text[0] for text in self._stop}
         self._longest = max(map(len, self._stop), default=0)
         self._held = ""
+        self._chunks: list[Chunk] = []
+        """What is held, as it came."""
 
-    def push(self, text: str) -> str:
+    def push(self, chunk: Chunk) -> list[Chunk]:
         """What is certain to stand before any stop string."""
         if self.found or not self._stop:
-            return "" if self.found else text
-        self._held += text
+            return [] if self.found else [chunk]
+        self._chunks.append(chunk)
+        self._held += chunk.text
         end, begins = self._earliest(), self._may_begin()
         if end <= begins and end < len(self._held):
             self.found = True
             begins = end
-        text, self._held = self._held[:begins], "" if self.found else self._held[begins:]
-        return text
+        return self._release(begins)
 
-    def finish(self) -> str:
+    def finish(self) -> list[Chunk]:
         """What was kept back, up to a stop string if one is in it."""
         end = self._earliest()
         self.found = self.found or end < len(self._held)
-        text, self._held = self._held[:end], ""
-        return text
+        told = self._release(end)
+        self._held = ""
+        self._chunks.clear()
+        return told
+
+    def _release(self, end: int) -> list[Chunk]:
+        """Hand on the beginning of what is held, joined where it was joined before."""
+        told: list[Chunk] = []
+        self._held = "" if self.found else self._held[end:]
+        while end > 0:
+            chunk = self._chunks.pop(0)
+            if len(chunk.text) > end:
+                rest = Chunk(chunk.text[end:], start=chunk.start + end)
+                self._chunks.insert(0, rest)
+                chunk = Chunk(chunk.text[:end], start=chunk.start)
+            end -= len(chunk.text)
+            if told and told[-1].start + len(told[-1].text) == chunk.start:
+                before = told.pop()
+                chunk = Chunk(before.text + chunk.text, start=before.start)
+            told.append(chunk)
+        return told
 
     def _earliest(self) -> int:
         """Where the first stop string begins; the length of the text if there is none."""
