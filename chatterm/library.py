@@ -1,7 +1,7 @@
 """Which models are on this machine and on the servers that are known, and how to name, fetch and remove one.
 
-Looks into the Hugging Face cache and into the folders that the settings name, and adds the tutor, which
-is part of chatterm. It reads names and sizes, never weights; what a model can do only the engine knows. Nothing here imports
+Looks into the Hugging Face cache, into the folders that the settings name and into those of LM Studio and Ollama,
+and adds the tutor, which is part of chatterm. It reads names and sizes, never weights; what a model can do only the engine knows. Nothing here imports
 huggingface_hub before something is fetched.
 """
 
@@ -21,7 +21,7 @@ from chatterm import gguf, tutor
 from chatterm.address import Address, RemoteModel
 from chatterm.engine import servers
 from chatterm.errors import EngineError, ModelKept, ModelNotFound
-from chatterm.hub import cache, names
+from chatterm.hub import cache, elsewhere, names
 from chatterm.hub.progress import PullEvent
 from chatterm.quantizations import named_in
 from chatterm.settings import Settings
@@ -55,11 +55,14 @@ class LocalModel(msgspec.Struct, frozen=True):
     """As in file names: "Q4_K_M"; from the header when the name does not tell, empty when neither does."""
     size_bytes: int
     """Of all parts."""
-    source: Literal["Hugging Face cache", "folder", "chatterm"]
+    source: Literal["Hugging Face cache", "folder", "chatterm", "LM Studio", "Ollama"]
+    """Who keeps it: what LM Studio and Ollama keep is used where it lies, and is theirs to remove."""
     hash: str = ""
     """`sha256:...` of the file, where the cache knows it."""
     file: str = ""
-    """The path inside the repository or the named folder."""
+    """The path inside the repository or the named folder; what Ollama calls it."""
+    other_names: tuple[str, ...] = ()
+    """What else Ollama calls the same file."""
 
     @property
     def is_built_in(self) -> bool:
@@ -88,7 +91,8 @@ class Library:
         Quick, but it reads folders, and headers of files whose name says little.
         """
         found: dict[Path, LocalModel] = {}
-        for model in _joined([*self._tutors(), *_cached(), *_in_folders(self.settings.models.folders)]):
+        named = _in_folders(_absolute(self.settings.models.folders))
+        for model in _joined([*self._tutors(), *_cached(), *named, *_elsewhere()]):
             found.setdefault(Path(os.path.realpath(model.path)), self._with_quantization(model))
         return sorted(
             found.values(), key=lambda model: (model.is_built_in, model.name.lower(), model.repo, str(model.path))
@@ -130,7 +134,11 @@ class Library:
             return path.absolute()
         if path.is_dir():
             raise ModelNotFound(f"{line(name)} is a folder.", "Name one of the GGUF files in it.")
-        return servers.address(name, self.settings.servers) or self.model(name).path
+        remote = servers.address(name, self.settings.servers)
+        # Ollama's "mistral:7b" is named like a model of the server "mistral": what is here goes nowhere.
+        if remote is None or any(name.strip() in (model.name, *model.other_names) for model in self.local_models()):
+            return self.model(name).path
+        return remote
 
     def find_file(self, name: str) -> Path:
         """As `find`, for what can only be done with a file.
@@ -208,6 +216,10 @@ class Library:
             async for listing in found:
                 yield listing
 
+    async def has_others(self) -> bool:
+        """Whether there is a model here besides the tutor."""
+        return bool(await _in_thread(self.others))
+
     async def search(self, query: Query) -> list[Found]:
         """Repositories on the Hub that match.
 
@@ -247,8 +259,12 @@ class Library:
 
         return await _in_thread(catalogue.header_of, model)
 
-    async def fit_of(self, model: LocalModel | OfferedModel) -> Fit:
+    async def fit_of(self, model: LocalModel | OfferedModel, header: GgufHeader | None = None) -> Fit:
         """Whether a model fits into the memory that is free now, loaded as the settings say.
+
+        Args:
+            model: Here or on the Hub.
+            header: Of the same kind, so that its own need not be read.
 
         Raises:
             HubError: the Hub could not be asked.
@@ -256,8 +272,8 @@ class Library:
         """
         from chatterm.fit import fit, free_memory
 
-        header = await self.header_of(model)
-        return await _in_thread(lambda: fit(header, model.size_bytes, self.settings.load, free_memory()))
+        known = header or await self.header_of(model)
+        return await _in_thread(lambda: fit(known, model.size_bytes, self.settings.load, free_memory()))
 
     async def pull(self, repo: str, file: str = "", revision: str = "") -> AsyncIterator[PullEvent]:
         """Fetch a model, as events; in a thread, so that nothing else waits. `hub.download.pull` tells the rest.
@@ -301,6 +317,9 @@ class Library:
         """
         if model.is_built_in:
             raise ModelKept("The tutor is part of chatterm, and only goes with it.")
+        if model.source in {"LM Studio", "Ollama"}:
+            how = f"with `ollama rm {line(model.name)}`" if model.source == "Ollama" else "there, under My Models"
+            raise ModelKept(f"{line(model.name)} belongs to {model.source}.", f"Remove it {how}.")
         try:
             if model.source == "Hugging Face cache":
                 return cache.remove(model.repo, names.parts(model.file))
@@ -360,15 +379,24 @@ def _cached() -> Iterator[LocalModel]:
             )
 
 
-def _in_folders(folders: Iterable[str]) -> Iterator[LocalModel]:
-    """The files in named folders and below, parts of split models each for itself."""
-    for top in _absolute(folders):
+def _in_folders(folders: Iterable[Path], source: Literal["folder", "LM Studio"] = "folder") -> Iterator[LocalModel]:
+    """The files in folders and below, parts of split models each for itself."""
+    for top in folders:
         for path in _below(top):
             if (size := _size(path)) is not None:
                 name = names.title(path.name)
                 quantization = named_in(name)
                 inside = path.relative_to(top).as_posix()
-                yield LocalModel(path, name, "", quantization, size, "folder", "", inside)
+                yield LocalModel(path, name, "", quantization, size, source, "", inside)
+
+
+def _elsewhere() -> Iterator[LocalModel]:
+    """What other programs keep."""
+    yield from _in_folders(elsewhere.lm_studio_folders(), "LM Studio")
+    for kept in elsewhere.ollama_models():
+        yield LocalModel(
+            kept.path, kept.name, "", kept.quantization, kept.size_bytes, "Ollama", kept.hash, kept.name, kept.others
+        )
 
 
 def _absolute(folders: Iterable[str]) -> list[Path]:
@@ -445,13 +473,14 @@ def _is_called(model: LocalModel, name: str) -> bool:
         model.repo,
         f"{model.repo}:{model.quantization}",
         f"{model.repo}/{model.file}",
+        *model.other_names,
     }
     return name.strip().casefold() in {one.casefold() for one in called}
 
 
 def _contains(model: LocalModel, name: str) -> bool:
     """Whether every word of a name is found in what a model is called."""
-    called = f"{model.repo}/{model.file}".casefold()
+    called = " ".join((f"{model.repo}/{model.file}", *model.other_names)).casefold()
     return all(word in called for word in name.casefold().split())
 
 

@@ -27,6 +27,8 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "CHATTERM_DATA_HOME": "data",
         "CHATTERM_LOG_HOME": "log",
         "HF_HOME": "hf",
+        "LMSTUDIO_HOME": "lm-studio",
+        "OLLAMA_MODELS": "ollama",
     }.items():
         monkeypatch.setenv(variable, str(tmp_path / name))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
