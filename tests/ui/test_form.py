@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chatterm.settings import Field, Settings, fields_of
+from chatterm import settings as rules
+from chatterm.events import ModelInfo
+from chatterm.settings import Field, LoadOptions, Settings, fields_of
 from chatterm.ui import form
 from chatterm.ui.form import THINKING, Draft, SettingsResult
 
@@ -23,8 +26,8 @@ def test_untouched_fields_show_what_counts_in_the_scope():
     assert draft.value(field("temperature")) == 0.2
     draft.scope = "default"
     assert draft.value(field("temperature")) == 0.5
-    assert draft.hides(field("temperature"))
-    assert not draft.hides(field("top_k"))
+    assert draft.note(field("temperature")) == "This conversation has a value of its own."
+    assert draft.note(field("top_k")) == ""
     assert draft.changes() == {}
 
 
@@ -104,6 +107,114 @@ def test_overrides_from_another_time_are_taken_as_far_as_they_are_valid():
     draft = Draft(SETTINGS, {"sampling": {"temperature": 99, "top_k": 3, "gone": 1}, "old": {"x": 1}}, "conversation")
     assert draft.value(field("temperature")) == 0.5
     assert draft.value(field("top_k")) == 3
+
+
+ADVISED = ModelInfo("/models/a.gguf", "A", recommended={"temperature": 0.6, "top_k": 20, "min_p": 0.1})
+OF_MODEL = SETTINGS.merged({"for_model": {"a.gguf": {"sampling": {"min_p": 0.2}, "load": {"n_ctx": 2048}}}})
+
+
+def test_this_model_shows_what_counts_for_it_and_where_it_comes_from():
+    draft = Draft(Settings().merged({"for_model": OF_MODEL.for_model}), {}, "model", model=ADVISED)
+    assert (draft.value(field("temperature")), draft.source(field("temperature"))) == (0.6, "from the model file")
+    assert (draft.value(field("min_p")), draft.mark(field("min_p"))) == (0.2, "for this model")
+    assert (draft.default(field("min_p")), draft.source(field("min_p"))) == (0.1, "from the model file")
+    assert (draft.value(field("n_ctx", "load")), draft.default(field("n_ctx", "load"))) == (2048, 0)
+    assert (draft.value(field("top_p")), draft.source(field("top_p")), draft.mark(field("top_p"))) == (0.95, "", "")
+
+
+def test_a_conversation_says_what_it_has_from_the_model():
+    draft = Draft(OF_MODEL, {"sampling": {"min_p": 0.3}}, "conversation", model=ADVISED)
+    assert (draft.value(field("min_p")), draft.mark(field("min_p"))) == (0.3, "only here")
+    assert (draft.default(field("min_p")), draft.source(field("min_p"))) == (0.2, "for this model")
+    assert (draft.value(field("temperature")), draft.source(field("temperature"))) == (0.5, ""), "the user chose it"
+    assert draft.source(field("n_ctx", "load")) == "for this model"
+    draft.scope = "model"
+    assert draft.note(field("min_p")) == "This conversation has a value of its own."
+    assert draft.note(field("n_ctx", "load")) == ""
+
+
+def test_the_default_says_what_counts_in_its_place():
+    draft = Draft(OF_MODEL, {}, "default", model=ADVISED)
+    assert draft.note(field("min_p")) == "The model that answers has a value of its own."
+    assert draft.note(field("temperature")) == "", "it was chosen"
+    draft = Draft(Settings(), {}, "default", model=ADVISED)
+    assert draft.value(field("temperature")) == 0.8
+    assert (
+        draft.note(field("temperature"))
+        == "Until you choose a value here, 0.60 counts, which the model file recommends."
+    )
+
+
+def test_changes_for_this_model_go_into_its_own_table():
+    draft = Draft(OF_MODEL, {}, "model", model=ADVISED)
+    draft.edit(field("top_p"), 0.5)
+    draft.reset(field("min_p"))
+    draft.edit(field("model", "chat"), "/models/b.gguf")
+    draft.edit(field("theme", "look"), "mist")
+    result = SettingsResult(draft.changes(), "model", draft.model_key)
+    assert result.overrides == {"chat": {"model": "/models/b.gguf"}}, "which model answers is nothing that a model has"
+    assert result.defaults == {
+        "look": {"theme": "mist"},
+        "for_model": {"a.gguf": {"sampling": {"top_p": 0.5, "min_p": None}}},
+    }
+    assert OF_MODEL.merged(result.defaults).for_model == {
+        "a.gguf": {"sampling": {"top_p": 0.5}, "load": {"n_ctx": 2048}}
+    }
+
+
+def test_variables_of_a_model_are_those_that_differ_from_the_default():
+    settings = SETTINGS.merged(
+        {
+            "chat": {"template_variables": {"kept": 1}},
+            "for_model": {"a.gguf": {"chat": {"template_variables": {"gone": 1, "enable_thinking": False}}}},
+        }
+    )
+    draft = Draft(settings, {}, "model", can_think=True, model=ADVISED)
+    assert (draft.value(THINKING), draft.mark(THINKING)) == (False, "for this model")
+    draft.edit(field("template_variables", "chat"), {"kept": 1, "new": 2})
+    changes = draft.changes()
+    assert changes == {"chat": {"template_variables": {"gone": None, "enable_thinking": False, "new": 2}}}
+    of_model = settings.merged({"for_model": {"a.gguf": changes}}).for_model["a.gguf"]
+    assert of_model == {"chat": {"template_variables": {"enable_thinking": False, "new": 2}}}
+
+
+def test_a_value_that_was_stated_although_it_is_the_default_can_be_given_up(tmp_path: Path):
+    path = tmp_path / "settings.toml"
+    path.write_text("[sampling]\ntop_k = 40\n")
+    draft = Draft(rules.load(path), {}, "default", model=ADVISED)
+    assert draft.note(field("top_k")) == ""
+    draft.reset(field("top_k"))
+    draft.reset(field("top_p"))
+    assert draft.changes() == {"sampling": {"top_k": None}}
+
+
+def test_what_was_reset_shows_what_counts_in_each_scope():
+    draft = Draft(OF_MODEL, {"sampling": {"min_p": 0.3}}, "conversation", model=ADVISED)
+    draft.reset(field("min_p"))
+    assert (draft.value(field("min_p")), draft.changes()) == (0.2, {"sampling": {"min_p": None}})
+    draft.scope = "model"
+    assert (draft.value(field("min_p")), draft.changes()) == (0.1, {"sampling": {"min_p": None}})
+
+
+def test_what_was_chosen_automatically_is_said_where_it_was():
+    model = ModelInfo("m", "M", n_ctx=8192, n_threads=3, n_layers=28, flash_attention=True)
+    words = form.chosen_automatically(model, LoadOptions())
+    assert words == {"n_ctx": "8,192", "n_threads": "3", "n_gpu_layers": "no GPU", "flash_attention": "on"}
+    chosen = LoadOptions(n_ctx=8192, n_threads=3, n_gpu_layers=0, flash_attention="on")
+    assert form.chosen_automatically(model, chosen) == {}
+    assert form.chosen_automatically(None, LoadOptions()) == {}
+    assert form.chosen_automatically(ModelInfo("", "a:b", host="b.test", n_ctx=5), LoadOptions()) == {}
+
+
+@pytest.mark.parametrize("text", ["10.0.0.2:50052\n[::1]:50052\n\nhost.lan:1", ""])
+def test_servers_are_written_one_a_line(text: str):
+    assert form.endpoints(text) == tuple(text.split())
+
+
+@pytest.mark.parametrize("line", ["10.0.0.2", "http://a:80", "a b:1", "a:port", ":1"])
+def test_refused_server_says_in_which_line(line: str):
+    with pytest.raises(ValueError, match="Line 2: write it like"):
+        form.endpoints(f"good.lan:1\n{line}")
 
 
 def test_looks_and_folders_never_belong_to_a_conversation():

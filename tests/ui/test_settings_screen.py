@@ -255,7 +255,7 @@ async def test_reset_by_key_works_in_a_text():
         await wait_for(pilot, lambda: app.row("chat-system_prompt").control.value == "")
         await pilot.press("ctrl+s")
         await wait_for(pilot, lambda: app.given)
-    assert app.given[0].changes == {"chat": {"system_prompt": ""}}  # type: ignore[union-attr]
+    assert app.given[0].changes == {"chat": {"system_prompt": None}}  # type: ignore[union-attr]
 
 
 async def test_other_scope_shows_what_counts_there():
@@ -273,6 +273,99 @@ async def test_other_scope_shows_what_counts_there():
         await pilot.press("ctrl+s")
         await wait_for(pilot, lambda: app.given)
     assert app.given == [SettingsResult({"sampling": {"top_k": 41}}, "default")]
+
+
+ADVISED = ModelInfo("/models/a.gguf", "A", n_ctx=8192, n_ctx_train=8192, n_threads=3, recommended={"temperature": 0.6})
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_change_counts_for_this_model_by_keys_alone(size: tuple[int, int]):
+    app = Bare(model=ADVISED)
+    async with app.run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("right", "up", "up", "up", "up")
+        assert app.focused is app.panel.query_one("#scope")
+        await pilot.press("right")
+        row = app.row("sampling-temperature")
+        await wait_for(pilot, lambda: row.mark == "for this model")
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: app.given)
+    result = app.given[0]
+    assert result == SettingsResult({"sampling": {"temperature": 0.65}}, "model", "a.gguf")
+    assert result.defaults == {"for_model": {"a.gguf": {"sampling": {"temperature": 0.65}}}}
+
+
+async def test_scope_is_chosen_by_mouse_at_the_smallest_size():
+    app = Bare(model=ADVISED)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        choice = app.panel.query_one("#scope", Choice)
+        drawn = str(choice.render()).split("\n")
+        for word, scope in (("this model", "model"), ("as default", "default"), ("this conversation", "conversation")):
+            y = next(y for y, text in enumerate(drawn) if word in text)
+            await pilot.click(choice, offset=(drawn[y].index(word), y))
+            assert choice.value == scope == app.panel.draft.scope
+
+
+async def test_what_the_model_file_recommends_is_shown_with_its_source():
+    app = Bare(model=ADVISED)
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        row = app.row("sampling-temperature")
+        assert row.control.value == 0.6
+        assert "from the model file" in str(row.title_line.render())
+        assert "default 0.60 from the model file" in str(row.help_line.render())
+        await pilot.press("right")
+        await wait_for(pilot, lambda: "↺ only here" in str(row.title_line.render()))
+        await pilot.press("delete")
+        await wait_for(pilot, lambda: "from the model file" in str(row.title_line.render()))
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: app.given)
+    assert app.given == [None], "it was given back what it had"
+
+
+async def test_a_reset_takes_out_what_was_set_for_the_model():
+    settings = Settings().merged({"for_model": {"a.gguf": {"sampling": {"temperature": 0.1}}}})
+    app = Bare(settings, model=ADVISED)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        row = app.row("sampling-temperature")
+        assert "for this model" in str(row.title_line.render())
+        app.panel.query_one("#scope").focus()
+        await pilot.press("right")
+        await wait_for(pilot, lambda: "↺ for this model" in str(row.title_line.render()))
+        row.take_focus()
+        await pilot.press("delete")
+        await wait_for(pilot, lambda: row.control.value == 0.6)
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: app.given)
+    assert app.given == [SettingsResult({"sampling": {"temperature": None}}, "model", "a.gguf")]
+
+
+async def test_automatic_values_say_what_was_chosen():
+    app = Bare(model=ADVISED, page="Loading")
+    async with app.run_test(size=(100, 60)) as pilot:
+        await ready(pilot, "load-n_ctx")
+        shown = {
+            name: str(app.row(f"load-{name}").control.render()) for name in ("n_ctx", "n_threads", "flash_attention")
+        }
+    assert "automatic (8,192)" in shown["n_ctx"]
+    assert "automatic (3)" in shown["n_threads"]
+    assert "auto (off)" in shown["flash_attention"]
+
+
+async def test_rpc_servers_come_with_their_warning_and_are_checked_at_the_field():
+    app = Bare(page="Loading")
+    async with app.run_test(size=(100, 60)) as pilot:
+        await ready(pilot, "load-n_ctx")
+        await go_to(pilot, "load-rpc_servers")
+        row = app.row("load-rpc_servers")
+        assert "no password and no encryption" in str(row.help_line.render())
+        await pilot.press(*"10.0.0.2")
+        await wait_for(pilot, lambda: row.problem == "Line 1: write it like 10.0.0.2:50052.")
+        await pilot.press(*":50052", "ctrl+s")
+        await wait_for(pilot, lambda: app.given)
+    assert app.given[0].changes == {"load": {"rpc_servers": ["10.0.0.2:50052"]}}  # type: ignore[union-attr]
 
 
 async def test_theme_is_shown_at_once_and_taken_off_by_cancel():
@@ -364,7 +457,7 @@ async def test_limits_of_the_model_are_shown():
     app = Bare(model=THINKER, page="Loading")
     async with app.run_test(size=(100, 40)) as pilot:
         await ready(pilot, "load-n_ctx")
-        assert "now 4,096" in str(app.row("load-n_ctx").control.render())
+        assert "automatic (4,096)" in str(app.row("load-n_ctx").control.render())
         await pilot.press("end")
         assert app.row("load-n_ctx").control.value == 32768, "the bar ends where the model's training did"
         await pilot.press(*"65536", "enter")

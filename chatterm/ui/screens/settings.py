@@ -1,4 +1,4 @@
-"""The settings panel: every setting that there is, for this conversation or as the default."""
+"""The settings panel: every setting that there is, for this conversation, this model or as the default."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from textual.widgets import Button, Static, TabbedContent, TabPane, Tabs
 
 from chatterm.address import Address
 from chatterm.events import ModelInfo
+from chatterm.layers import layered
 from chatterm.settings import Settings, about
+from chatterm.text import line
 from chatterm.ui import themes as looks
-from chatterm.ui.form import EVERYWHERE, Draft, Scope, SettingsResult
+from chatterm.ui.form import EVERYWHERE, Draft, Scope, SettingsResult, chosen_automatically
 from chatterm.ui.screens.model_picker import ModelPicker, Models, RemoteModels, listed
 from chatterm.ui.widgets.choice import Choice
 from chatterm.ui.widgets.control import Control
@@ -87,7 +89,8 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
         """
         super().__init__()
         scope: Scope = "conversation" if has_conversation else "default"
-        self.draft = Draft(settings, overrides, scope, can_think=bool(model and model.can_think))
+        self.draft = Draft(settings, overrides, scope, can_think=bool(model and model.can_think), model=model)
+        self.automatic = chosen_automatically(model, layered(settings, model, overrides).load)
         self.models, self.remote, self.themes, self.model = models, remote, themes, model
         self.has_conversation, self.automatic_theme, self.first_page = has_conversation, automatic_theme, page
         self.theme_before = ""
@@ -124,7 +127,7 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
         yield Static(f"{about(section)}{more}", classes="about", markup=False)
         themes = {name: self.app.get_theme(name) for name in self.themes}
         for field in self.draft.fields(section):
-            yield FieldRow(field, control_for(field, self.draft.value(field), self.model, themes))
+            yield FieldRow(field, control_for(field, self.draft.value(field), self.model, themes, self.automatic))
 
     def now(self) -> str:
         """How the model that answers is loaded."""
@@ -133,17 +136,21 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
         if model.host:
             return f"\nNow: {model.name} answers, to which these settings do not apply."
         layers = f"{model.n_gpu_layers} of {model.n_layers} layers on a GPU" if model.n_gpu_layers else "no GPU"
+        flash = "flash attention" if model.flash_attention else "no flash attention"
+        template = "" if model.template in ("", "model") else f" Template: {line(model.template)}."
         return (
             f"\nNow: a window of {model.n_ctx:,} tokens (the model is trained for {model.n_ctx_train:,}), "
-            f"{model.n_threads} {'thread' if model.n_threads == 1 else 'threads'}, {layers}."
+            f"{model.n_threads} {'thread' if model.n_threads == 1 else 'threads'}, {layers}, {flash}.{template}"
+            f"\nWhat is set for this model counts for {line(self.draft.model_key)} in all conversations."
         )
 
     def scope_choice(self) -> Static | Choice:
         """For what the changes count."""
-        if not self.has_conversation:
+        options = [("conversation", "for this conversation")] if self.has_conversation else []
+        options += [("model", "this model")] if self.draft.model_key else []
+        if not options:
             return Static("Changes count as default.", id="scope", markup=False)
-        options = [("conversation", "for this conversation"), ("default", "as default")]
-        return Choice(options, self.draft.scope, id="scope")
+        return Choice([*options, ("default", "as default")], self.draft.scope, id="scope")
 
     def on_mount(self) -> None:
         """Remember how it looked."""
@@ -160,9 +167,14 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
     def show_marks(self) -> None:
         """Say of each field whether it is the default, and what that is."""
         for row in self.query(FieldRow):
-            row.mark = self.draft.mark(row.field)
-            row.default = self.draft.default(row.field)
-            row.note = "This conversation has a value of its own." if self.draft.hides(row.field) else ""
+            self.show_mark(row)
+
+    def show_mark(self, row: FieldRow) -> None:
+        """Likewise, of one field."""
+        row.mark = self.draft.mark(row.field)
+        row.source = self.draft.source(row.field)
+        row.default = self.draft.default(row.field)
+        row.note = self.draft.note(row.field)
 
     @on(Control.Changed)
     def take_change(self, event: Control.Changed) -> None:
@@ -171,17 +183,23 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
         row = next((row for row in self.query(FieldRow) if row.control is event.control), None)
         match event:
             case Control.ResetWanted() if row:
-                event.control.choose(self.draft.default(row.field))
+                self.draft.reset(row.field)
+                event.control.show(self.draft.value(row.field))
+                self.show_change(row)
             case ModelButton.Pressed():
                 self.pick_model(event.control)
             case _ if row is None:
                 self.change_scope(event.control.value)
             case _:
                 self.draft.edit(row.field, event.control.value)
-                row.problem = event.control.problem
-                row.mark = self.draft.mark(row.field)
-                if row.field.name == "theme":
-                    self.preview(event.control.value)
+                self.show_change(row)
+
+    def show_change(self, row: FieldRow) -> None:
+        """What a change of a field means, and a theme at once."""
+        row.problem = row.control.problem
+        self.show_mark(row)
+        if row.field.name == "theme":
+            self.preview(row.control.value)
 
     def change_scope(self, scope: Scope) -> None:
         """Show what counts there; what was changed stays changed."""
@@ -221,7 +239,8 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
         changes = self.draft.changes()
         if "look" not in changes:
             self.app.theme = self.theme_before
-        self.dismiss(SettingsResult(changes, self.draft.scope) if changes else None)
+        model_key = self.draft.model_key if self.draft.scope == "model" else ""
+        self.dismiss(SettingsResult(changes, self.draft.scope, model_key) if changes else None)
 
     @on(Button.Pressed, "#cancel")
     def action_cancel(self) -> None:

@@ -29,7 +29,13 @@ _STAGE_TITLES = {
 }
 
 
-def control_for(field: Field, value: Any, model: ModelInfo | None, themes: Mapping[str, Theme | None]) -> Control:
+def control_for(
+    field: Field,
+    value: Any,
+    model: ModelInfo | None,
+    themes: Mapping[str, Theme | None],
+    automatic: Mapping[str, str] | None = None,
+) -> Control:
     """The control of a field.
 
     Args:
@@ -37,7 +43,9 @@ def control_for(field: Field, value: Any, model: ModelInfo | None, themes: Mappi
         value: Its value at first.
         model: The one that is loaded, for its limits.
         themes: All that can be chosen; None where only the name is known.
+        automatic: What was chosen for the model where the user left it open, by the field's name.
     """
+    found = (automatic or {}).get(field.name, "")
     match field.name, field.kind:
         case "model", _:
             return ModelButton(value, model.name if model else "")
@@ -49,10 +57,16 @@ def control_for(field: Field, value: Any, model: ModelInfo | None, themes: Mappi
             return TextField(value, form.escaped, form.unescaped, r"none; write one a line, \n is a line break")
         case "folders", _:
             return TextField(value, "\n".join, form.listed, "none; write one a line, such as ~/models")
+        case "rpc_servers", _:
+            return TextField(value, "\n".join, form.endpoints, "none; write one a line, such as 10.0.0.2:50052")
+        case "template", _:
+            return TextField(value, placeholder="the model's own; write Jinja, or name a file such as ~/mine.jinja")
+        case "flash_attention", _ if found:
+            return Choice([(each, f"auto ({found})" if each == "auto" else each) for each in field.choices], value)
         case "order", _:
             return Stages({stage: _STAGE_TITLES[stage] for stage in STAGES}, value)
         case _, "number" | "integer":
-            return Slider(field, value, _reach(field, model), _word(field, model))
+            return Slider(field, value, _reach(field, model), _word(field, found))
         case _, "switch":
             return Choice([(True, "on"), (False, "off")], value)
         case _, "choice":
@@ -74,12 +88,11 @@ def _reach(field: Field, model: ModelInfo | None) -> float | None:
     return None
 
 
-def _word(field: Field, model: ModelInfo | None) -> form.Word | None:
+def _word(field: Field, found: str) -> form.Word | None:
     """What a number means, where that can be said: the mood of a temperature, what "automatic" is now."""
     if field.name == "temperature":
         return form.temperature_word
-    now = {"n_ctx": model.n_ctx, "n_threads": model.n_threads}.get(field.name) if model else None
-    return (lambda value: f"now {now:,}" if value == field.minimum else "") if now else None
+    return (lambda value: f"({found})" if value == field.minimum else "") if found else None
 
 
 def _variables(model: ModelInfo | None) -> form.Reader:

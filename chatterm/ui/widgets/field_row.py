@@ -21,7 +21,7 @@ class FieldRow(Widget):
 
     DEFAULT_CSS = """
     FieldRow {
-        layout: grid; grid-size: 2; grid-columns: 18 1fr; grid-rows: auto; grid-gutter: 0 1;
+        layout: grid; grid-size: 2; grid-columns: 20 1fr; grid-rows: auto; grid-gutter: 0 1;
         height: auto; padding: 0 1; margin-bottom: 1; border-left: blank;
         .title { row-span: 2; }
         .help { color: $foreground-muted; height: auto; }
@@ -31,7 +31,9 @@ class FieldRow(Widget):
     """
 
     mark: var[str] = var("")
-    """What is unusual about the value: "changed", "only here"; empty when it is the default."""
+    """What is the scope's own about the value: "changed", "only here"; empty when it is the default."""
+    source: var[str] = var("")
+    """Where the default comes from, if it is not the user's: "from the model file"."""
     default: var[Any] = var(None)
     """What a reset gives."""
     note: var[str] = var("")
@@ -53,9 +55,15 @@ class FieldRow(Widget):
         yield self.help_line
 
     def watch_mark(self) -> None:
-        """Say what is unusual, and that a click mends it."""
-        mark = f"\n↺ {self.mark}" if self.mark else ""
-        self.title_line.update(Content.assemble((self.field.title, "bold"), (mark, "$text-accent")))
+        """Say what is unusual, and that a click mends it; else where the value comes from."""
+        mark, source = f"\n↺ {self.mark}" if self.mark else "", f"\n{self.source}" if self.source else ""
+        below = (mark, "$text-accent") if mark else (source, "$foreground-muted")
+        self.title_line.update(Content.assemble((self.field.title, "bold"), below))
+
+    def watch_source(self) -> None:
+        """Say it in both places."""
+        self.watch_mark()
+        self._explain()
 
     def watch_default(self) -> None:
         """Say what it does, its range and its default."""
@@ -87,12 +95,14 @@ class FieldRow(Widget):
     def _default_in_words(self) -> str:
         match self.field.kind:
             case "number" | "integer" if self.default is not None:
-                return f"default {shown(self.field, self.default)}"
+                words = f"default {shown(self.field, self.default)}"
             case "switch":
-                return f"default {'on' if self.default else 'off'}"
+                words = f"default {'on' if self.default else 'off'}"
             case "choice" if self.default:
-                return f"default {self.default}"
-        return ""
+                words = f"default {self.default}"
+            case _:
+                return ""
+        return f"{words} {self.source}".rstrip()
 
     def on_click(self, event: events.Click) -> None:
         """A click on the mark resets; elsewhere beside the control it brings the focus."""

@@ -143,7 +143,7 @@ class Slider(Control):
         number = shown(self.field, self.value)
         style = "bold $accent" if self.has_focus else "bold"
         word = self.word(self.value) if self.word else ""
-        return [(number, style), (f"  {word}" if word else "", "$foreground-muted")]
+        return [(number, style), (f" {word}" if word else "", "$foreground-muted")]
 
     def _bar(self) -> int:
         """Columns of the bar; 0 without one."""
