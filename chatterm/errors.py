@@ -91,6 +91,12 @@ class WorkerDied(EngineError):
     title = "The model's process stopped"
 
 
+class NotVisible(EngineError):
+    """What was to be looked at inside the model cannot be seen with this model, build or device."""
+
+    title = "Not available here"
+
+
 class ServerError(EngineError):
     """A server refused what it was asked, or answered with something that is no answer."""
 

@@ -97,12 +97,17 @@ class Context:
         At least the prompt's last token is left to be evaluated. Where the cache cannot go back
         (recurrent models; sliding windows whose older cells are gone), it is emptied.
         """
-        keep = min(_n_common(self.tokens, tokens), len(tokens) - 1)
+        keep = min(n_common(self.tokens, tokens), len(tokens) - 1)
         if keep < len(self.tokens) and not self._cut(keep):
-            self._llama.llama_memory_clear(self._memory, True)
+            self.clear()
             keep = 0
         del self.tokens[keep:]
         return keep
+
+    def clear(self) -> None:
+        """Empty the cache."""
+        self._llama.llama_memory_clear(self._memory, True)
+        self.tokens = []
 
     def extend(self, tokens: Sequence[int]) -> bool:
         """Evaluate up to `n_batch` tokens after those that are there; False when it was stopped.
@@ -120,8 +125,7 @@ class Context:
             self.tokens += tokens
             return True
         if not self._cut(start):
-            self._llama.llama_memory_clear(self._memory, True)
-            self.tokens.clear()
+            self.clear()
         if status == _ABORTED:
             return False
         raise EngineError(f"llama.cpp could not evaluate the next {n} tokens (status {status}).", "Load it again.")
@@ -181,7 +185,7 @@ class Slices:
         return max(1, min(self._n_batch, max(_SMALLEST_SLICE, size)))
 
 
-def _n_common(a: Sequence[int], b: Sequence[int]) -> int:
+def n_common(a: Sequence[int], b: Sequence[int]) -> int:
     """The length of the common beginning.
 
     Example: [1, 2, 3] and [1, 2, 9, 9] -> 2

@@ -51,6 +51,9 @@ class LoadedModel:
         self.slices: Slices
         self.tuner: Tuner
         self.prompt_threads: PromptThreads
+        self.window: WindowMaker
+        self.has_flash = False
+        """Whether the context window uses flash attention."""
 
     def close(self) -> None:
         """Free all memory that the model takes."""
@@ -128,13 +131,14 @@ class _Load:
         """Join the context window and what steers it to the model; tells whether flash attention is on."""
         llama = self.library.llama
         maker = WindowMaker(self.library, model.pointer, self.options, self.flag, self.notes)
-        pointer, has_flash = maker.make(model.n_ctx_train, *self._budget())
+        pointer, model.has_flash = maker.make(model.n_ctx_train, *self._budget())
+        model.window = maker
         n_swa = int(llama.llama_model_n_swa(model.pointer))
         model.context = Context(llama, pointer, self.flag, int(llama.llama_n_batch(pointer)), n_swa)
         model.slices = Slices(model.context.n_batch, model.n_parameters, can_abort=not self.gpus)
         model.tuner = Tuner(usable_cores(), self.options.n_threads)
         model.prompt_threads = PromptThreads(model.tuner)
-        return has_flash
+        return model.has_flash
 
     def info(self, model: LoadedModel, flash_attention: bool) -> ModelInfo:
         """What is known about the model now."""

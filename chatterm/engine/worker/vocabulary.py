@@ -91,6 +91,20 @@ class Vocabulary:
         """Whether a token is an instruction to the model rather than text."""
         return bool(self._llama.llama_vocab_is_control(self._vocab, id))
 
+    def is_text(self, id: int) -> bool:
+        """Whether a token is ordinary text: no instruction, no place that is kept free, no single byte."""
+        llama = self._llama
+        others = llama.LLAMA_TOKEN_ATTR_CONTROL | llama.LLAMA_TOKEN_ATTR_UNKNOWN | llama.LLAMA_TOKEN_ATTR_UNUSED
+        return not llama.llama_vocab_get_attr(self._vocab, id) & (others | llama.LLAMA_TOKEN_ATTR_BYTE)
+
+    def word(self, text: str) -> list[int]:
+        """The tokens of a word as it stands in the middle of a text, with a space before it where that is usual."""
+        alone = self.tokenize(text, parse_special=False)
+        if self._adds_space:
+            return alone
+        spaced = self.tokenize(f" {text}", parse_special=False)
+        return spaced if len(spaced) <= len(alone) else alone
+
     def has(self, text: str) -> bool:
         """Whether a text is one special token of this vocabulary, such as "<|im_start|>"."""
         return text in self._special

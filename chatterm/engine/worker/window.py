@@ -54,6 +54,8 @@ class WindowMaker:
         self._options = options
         self._flag = flag
         self._notes = notes
+        self.cost = ContextCost(0, 0)
+        """What windows of this model take; known once one was made."""
 
     def make(self, n_ctx_train: int, free_bytes: float, mapped_bytes: float) -> tuple[Any, bool]:
         """A llama.cpp context, and whether it uses flash attention.
@@ -85,6 +87,7 @@ class WindowMaker:
     def _affordable(self, wanted: int, free_bytes: float, mapped_bytes: float) -> int:
         """The size of the context window: what was asked, or what fits."""
         cost, asked = self._cost(), self._options.n_ctx
+        self.cost = cost
         if cost.bytes_for(wanted) <= free_bytes - mapped_bytes:
             return wanted
         largest = cost.largest(free_bytes) // 256 * 256
@@ -132,12 +135,10 @@ class WindowMaker:
             raise self._failure(n_ctx)
         return pointer
 
-    def _try(self, n_ctx: int) -> Any:
-        """A context of a size, or nothing; what llama.cpp said is in the log."""
-        llama, options = self._library.llama, self._options
-        if self._flag.is_set:
-            raise LoadCancelled("Loading was stopped.")
-        parameters = llama.llama_context_default_params()
+    def parameters(self, n_ctx: int) -> Any:
+        """What llama.cpp is told about a context of a size."""
+        options = self._options
+        parameters = self._library.llama.llama_context_default_params()
         parameters.n_ctx = n_ctx
         parameters.n_batch = min(options.n_batch, n_ctx)
         parameters.n_ubatch = min(parameters.n_batch, _MAX_UBATCH)
@@ -145,8 +146,14 @@ class WindowMaker:
         parameters.type_k = _CACHE_TYPES[options.cache_type_k]
         parameters.type_v = _CACHE_TYPES[options.cache_type_v]
         parameters.n_threads = parameters.n_threads_batch = options.n_threads or usable_cores()
+        return parameters
+
+    def _try(self, n_ctx: int) -> Any:
+        """A context of a size, or nothing; what llama.cpp said is in the log."""
+        if self._flag.is_set:
+            raise LoadCancelled("Loading was stopped.")
         self._library.log.clear()
-        return llama.llama_init_from_model(self._model, parameters)
+        return self._library.llama.llama_init_from_model(self._model, self.parameters(n_ctx))
 
     def _failure(self, n_ctx: int) -> EngineError:
         """Why the context window could not be made."""
