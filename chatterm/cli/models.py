@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chatterm.cli import servers
+from chatterm.cli import catalogue, servers
 from chatterm.cli.terminal import aligned, fail, say, write_json
 from chatterm.errors import ChattermError, FileNotChosen, SettingsError
 from chatterm.text import amount, line
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from chatterm.library import Library
 
 app = typer.Typer(help="The models on this machine, and on servers.", no_args_is_help=True)
+app.command("search")(catalogue.search)
+app.command("files")(catalogue.files)
 app.command("servers")(servers.list_servers)
 app.command("key")(servers.keep_key)
 
