@@ -56,3 +56,9 @@ def test_the_wheel_finds_its_themes(installed: Path) -> None:
     count, errors = done.stdout.split(maxsplit=1)
     assert int(count) >= 4, done.stderr
     assert errors.strip() == "[]"
+
+
+def test_the_wheel_carries_the_recommended_models(installed: Path) -> None:
+    code = "from chatterm.hub.catalogue import recommended; made, models = recommended(); print(len(models))"
+    done = run_outside(installed, "-c", code)
+    assert int(done.stdout or 0) >= 10, done.stderr
