@@ -301,7 +301,7 @@ async def test_scope_is_chosen_by_mouse_at_the_smallest_size():
         await ready(pilot)
         choice = app.panel.query_one("#scope", Choice)
         drawn = str(choice.render()).split("\n")
-        for word, scope in (("this model", "model"), ("as default", "default"), ("this conversation", "conversation")):
+        for word, scope in (("this model", "model"), ("default", "default"), ("this conversation", "conversation")):
             y = next(y for y, text in enumerate(drawn) if word in text)
             await pilot.click(choice, offset=(drawn[y].index(word), y))
             assert choice.value == scope == app.panel.draft.scope
@@ -314,9 +314,9 @@ async def test_what_the_model_file_recommends_is_shown_with_its_source():
         row = app.row("sampling-temperature")
         assert row.control.value == 0.6
         assert "from the model file" in str(row.title_line.render())
-        assert "default 0.60 from the model file" in str(row.help_line.render())
         await pilot.press("right")
         await wait_for(pilot, lambda: "↺ only here" in str(row.title_line.render()))
+        assert "default 0.60 from the model file" in str(row.help_line.render())
         await pilot.press("delete")
         await wait_for(pilot, lambda: "from the model file" in str(row.title_line.render()))
         await pilot.press("ctrl+s")

@@ -150,7 +150,7 @@ class SettingsScreen(ModalScreen[SettingsResult | None]):
         options += [("model", "this model")] if self.draft.model_key else []
         if not options:
             return Static("Changes count as default.", id="scope", markup=False)
-        return Choice([*options, ("default", "as default")], self.draft.scope, id="scope")
+        return Choice([*options, ("default", "default")], self.draft.scope, id="scope")
 
     def on_mount(self) -> None:
         """Remember how it looked."""

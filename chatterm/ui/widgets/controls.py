@@ -60,7 +60,7 @@ def control_for(
         case "rpc_servers", _:
             return TextField(value, "\n".join, form.endpoints, "none; write one a line, such as 10.0.0.2:50052")
         case "template", _:
-            return TextField(value, placeholder="the model's own; write Jinja, or name a file such as ~/mine.jinja")
+            return TextField(value, placeholder="the model's own; write Jinja, or name a file")
         case "flash_attention", _ if found:
             return Choice([(each, f"auto ({found})" if each == "auto" else each) for each in field.choices], value)
         case "order", _:

@@ -59,11 +59,11 @@ class FieldRow(Widget):
         mark, source = f"\n↺ {self.mark}" if self.mark else "", f"\n{self.source}" if self.source else ""
         below = (mark, "$text-accent") if mark else (source, "$foreground-muted")
         self.title_line.update(Content.assemble((self.field.title, "bold"), below))
+        self._explain()
 
     def watch_source(self) -> None:
-        """Say it in both places."""
+        """Likewise."""
         self.watch_mark()
-        self._explain()
 
     def watch_default(self) -> None:
         """Say what it does, its range and its default."""
@@ -102,7 +102,7 @@ class FieldRow(Widget):
                 words = f"default {self.default}"
             case _:
                 return ""
-        return f"{words} {self.source}".rstrip()
+        return f"{words} {self.source}".rstrip() if self.mark else words
 
     def on_click(self, event: events.Click) -> None:
         """A click on the mark resets; elsewhere beside the control it brings the focus."""
