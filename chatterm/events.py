@@ -1,7 +1,8 @@
 """What loading and replying are made of: small frozen facts, in the order in which they happen.
 
 A load is `Loading`* then `Loaded`. A reply is `Prompted`, after `Trimmed` where the context window
-was full, then `Prefilling`*, `Token`*, `Finished`. They cross the pipe from the worker as they are
+was full, then `Prefilling`*, `Token`*, `Finished`; where it is measured, a `Measured` comes before the
+`Token`s of each sampled token. They cross the pipe from the worker as they are
 (msgspec, tagged by name), and `chatterm ask --json` prints them one a line.
 Failures are exceptions (`errors`), never events.
 """
@@ -148,6 +149,82 @@ class Token(Event, frozen=True):
     """Token id; None for text that was held back and is released without a new token."""
     reasoning: bool = False
     """True inside a reasoning span; its tags are shown nowhere."""
+    start: int | None = None
+    """Where `text` begins in all that the model wrote, tags and all, as `Measured.start` counts; told while measuring."""
+
+
+class StageMeasure(msgspec.Struct, frozen=True, array_like=True):
+    """What one stage of the sampler did to the candidates of one token."""
+
+    stage: str
+    """As in `Sampling.order`; at temperature 0 the last one is "temperature", and leaves one."""
+    n_left: int
+    """Candidates after it, of the whole vocabulary."""
+    cut: tuple[int, ...] = ()
+    """Which of the shown candidates it dropped, counted from 0."""
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True):
+    """The highest raw logits of one distribution, and the mass of all others: what reshaping needs (`lens`).
+
+    Numbers are packed, little-endian, since there are hundreds of them for each token.
+    """
+
+    n_vocab: int
+    """Size of the whole vocabulary; 0 where it is not known."""
+    n_top: int
+    """So many of the first are the highest of all; the others were used lately, and so are penalised."""
+    ids: bytes
+    """32-bit integers; the first are those of the candidates that are shown."""
+    logits: bytes
+    """32-bit floats, descending up to `n_top`."""
+    rest: bytes = b""
+    """32-bit floats: for each of `lens.INVERSE_TEMPERATURES` b, ln of the sum of exp(b * (logit - the highest one))
+    over all tokens that are not kept; empty where all are. One alone is that of 1."""
+    counts: bytes = b""
+    """16-bit integers: how often each was used within the penalties' window; empty where no penalty is on."""
+
+
+class Measured(Event, frozen=True):
+    """One token was sampled, and this is what it was sampled from; comes before its `Token`s.
+
+    The end of the reply is one, too (`is_end`), although it has no text. What an engine cannot tell is None or empty.
+    Probabilities are those of the model itself, raw, where nothing else is said.
+    """
+
+    index: int
+    """Which token of the reply, counted from 0, with those that it was begun with."""
+    piece: bytes
+    """Its bytes, which need not be whole characters; control tokens are spelled."""
+    id: int | None = None
+    start: int | None = None
+    """Characters that all tokens before it make, tags and all."""
+    end: int | None = None
+    """The same with this one; equal to `start` where its bytes complete no character yet."""
+    is_end: bool = False
+    """Whether it ended the reply."""
+    probability: float | None = None
+    rank: int | None = None
+    """1 for the likeliest."""
+    surprise: float | None = None
+    """-log2 of the probability: 0 bits is certain, 10 is one in a thousand."""
+    entropy: float | None = None
+    """Bits: how undecided the model was."""
+    log_partition: float | None = None
+    """ln of the sum of exp(logit) over the vocabulary: exp(logit - this) is a probability."""
+    pieces: tuple[bytes, ...] = ()
+    """The likeliest candidates, as bytes; their ids and logits are the first of `kept`."""
+    shares: tuple[float, ...] = ()
+    """The probability of each of them after the last stage, 0 where it was cut: what was drawn from."""
+    share: float | None = None
+    """That of the token which was drawn."""
+    stages: tuple[StageMeasure, ...] = ()
+    """What was applied, in its order."""
+    point: float | None = None
+    """The random number from 0 to 1 that chose; None at temperature 0, or where it is not known."""
+    segment: tuple[float, float] | None = None
+    """The drawn token's part of the bar from 0 to 1 on which the point fell, with all that were left in their order."""
+    kept: Kept | None = None
 
 
 class Tuned(Event, frozen=True):
@@ -190,4 +267,4 @@ class Finished(Event, frozen=True):
 
 
 LoadEvent = Loading | Loaded
-ReplyEvent = Trimmed | Prompted | Prefilling | Token | Tuned | Finished
+ReplyEvent = Trimmed | Prompted | Prefilling | Token | Measured | Tuned | Finished

@@ -1,14 +1,17 @@
 """How the next token is drawn: llama.cpp's own stages, in the order that the settings give.
 
-Pure choice: which stages, with which values. The arithmetic is llama.cpp's.
+Pure choice: which stages, with which values. The arithmetic is llama.cpp's. The stages are applied
+as one chain, or one after the other where somebody watches (`measure`): with the same outcome.
 """
 
 from __future__ import annotations
 
+import ctypes
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from chatterm.lens import has_penalties
 from chatterm.settings import Sampling
 
 _MIN_KEEP = 1
@@ -31,12 +34,37 @@ class Sampler:
         parameters = llama.llama_sampler_chain_default_params()
         parameters.no_perf = True
         self._chain = llama.llama_sampler_chain_init(parameters)
-        for stage in _stages(llama, n_vocab, sampling, seed):
+        self._stages = list(_stages(llama, n_vocab, sampling, seed))
+        for _, stage in self._stages:
             llama.llama_sampler_chain_add(self._chain, stage)
 
     def sample(self, context: Any) -> int:
         """The next token after the one that was evaluated last; the penalties take note of it."""
         return int(self._llama.llama_sampler_sample(self._chain, context, -1))
+
+    def sample_watched(self, candidates: Any, watch: Callable[[str], None]) -> int:
+        """The same, stage by stage.
+
+        Args:
+            candidates: A `llama_token_data_array` with the logits of the whole vocabulary.
+            watch: Called after each stage of `Sampling.order` that changes something, with its name, and after
+                the draw with "".
+        """
+        for i, (name, stage) in enumerate(self._stages):
+            self._llama.llama_sampler_apply(stage, ctypes.byref(candidates))
+            if i + 1 == len(self._stages) or self._stages[i + 1][0] != name:
+                watch(name)
+        token = int(candidates.data[candidates.selected].id)
+        self._llama.llama_sampler_accept(self._chain, token)
+        return token
+
+    def skip(self, n_draws: int) -> None:
+        """Use up random numbers, as if so many tokens had been drawn: each takes one, whatever it is drawn from."""
+        last = self._stages[-1][1]
+        pair = (self._llama.llama_token_data * 2)()
+        for _ in range(n_draws):
+            candidates = self._llama.llama_token_data_array(data=pair, size=2, selected=-1, sorted=False)
+            self._llama.llama_sampler_apply(last, ctypes.byref(candidates))
 
     def accept(self, tokens: Sequence[int]) -> None:
         """Take note of tokens that the reply has already, as if they had been drawn."""
@@ -53,22 +81,25 @@ def seed_of(sampling: Sampling) -> int:
     return sampling.seed if sampling.seed >= 0 else secrets.randbelow(_N_SEEDS)
 
 
-def _stages(llama: Any, n_vocab: int, sampling: Sampling, seed: int) -> Iterator[Any]:
-    """The stages that change anything, in their order, and the draw at the end."""
+def _stages(llama: Any, n_vocab: int, sampling: Sampling, seed: int) -> Iterator[tuple[str, Any]]:
+    """The stages that change anything, by name and in their order, and the draw at the end, whose name is ""."""
     is_greedy = sampling.temperature == 0
     for stage in dict.fromkeys(sampling.order):
         if stage == "penalties":
-            if _has_penalties(sampling):
-                yield llama.llama_sampler_init_penalties(
-                    n_vocab,
-                    sampling.repeat_last_n,
-                    sampling.repeat_penalty,
-                    sampling.frequency_penalty,
-                    sampling.presence_penalty,
+            if has_penalties(sampling):
+                yield (
+                    stage,
+                    llama.llama_sampler_init_penalties(
+                        n_vocab,
+                        sampling.repeat_last_n,
+                        sampling.repeat_penalty,
+                        sampling.frequency_penalty,
+                        sampling.presence_penalty,
+                    ),
                 )
         elif not is_greedy:  # which takes the likeliest token, whatever the others would leave
-            yield from _cut(llama, stage, sampling)
-    yield llama.llama_sampler_init_greedy() if is_greedy else llama.llama_sampler_init_dist(seed)
+            yield from ((stage, part) for part in _cut(llama, stage, sampling))
+    yield "", llama.llama_sampler_init_greedy() if is_greedy else llama.llama_sampler_init_dist(seed)
 
 
 def _cut(llama: Any, stage: str, sampling: Sampling) -> Iterator[Any]:
@@ -86,9 +117,3 @@ def _cut(llama: Any, stage: str, sampling: Sampling) -> Iterator[Any]:
             yield llama.llama_sampler_init_typical(sampling.typical_p, _MIN_KEEP)
         case "temperature" if sampling.temperature != 1:
             yield llama.llama_sampler_init_temp(sampling.temperature)
-
-
-def _has_penalties(sampling: Sampling) -> bool:
-    """Whether the penalties would change anything."""
-    is_neutral = (sampling.repeat_penalty, sampling.frequency_penalty, sampling.presence_penalty) == (1, 0, 0)
-    return sampling.repeat_last_n > 0 and not is_neutral
