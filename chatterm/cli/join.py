@@ -9,6 +9,7 @@ from chatterm.errors import ModelNotFound
 
 if TYPE_CHECKING:
     from chatterm.address import Address
+    from chatterm.downloads import Downloads
     from chatterm.engine.base import Engine
     from chatterm.library import Library
     from chatterm.settings import Settings
@@ -47,6 +48,13 @@ def make_library(chosen: Settings) -> Library:
     from chatterm.library import Library
 
     return Library(chosen)
+
+
+def make_downloads() -> Downloads:
+    """The queue of downloads that all chatterms of this user share."""
+    from chatterm.downloads import Downloads
+
+    return Downloads()
 
 
 def default_model(chosen: Settings, named: str | None) -> Address:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from chatterm.cli.join import load_settings, make_engine, make_library, open_store
+from chatterm.cli.join import load_settings, make_downloads, make_engine, make_library, open_store
 from chatterm.errors import SettingsError
 from chatterm.settings import Settings
 
@@ -35,6 +35,7 @@ def open_app(model: str = "", *, continue_latest: bool = False) -> int:
         model=model,
         continue_latest=continue_latest,
         terminal=terminal,
+        make_downloads=make_downloads,
     )
     app.run()
     return app.return_code or 0

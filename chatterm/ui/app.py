@@ -26,18 +26,20 @@ from chatterm.errors import ChattermError, ModelNotFound, SettingsError, StoreEr
 from chatterm.settings import Settings
 from chatterm.ui import themes
 from chatterm.ui.background import Asked
-from chatterm.ui.commands import COMMANDS, bindings, checked_keymap, is_possible, key_of
+from chatterm.ui.commands import COMMANDS, bindings, checked_keymap, is_possible
 from chatterm.ui.looks import Looks
 from chatterm.ui.screens.opening import OpeningScreen
 
 if TYPE_CHECKING:
     from chatterm.address import Address
     from chatterm.chat import Chat
+    from chatterm.downloads import Downloads
     from chatterm.engine.base import Engine
     from chatterm.library import Library
     from chatterm.store import Store
     from chatterm.ui.form import SettingsResult
     from chatterm.ui.screens.chat import ChatScreen
+    from chatterm.ui.screens.models.desk import Desk
 
 SECONDS_TO_CLOSE = 3.0
 """How long each step of quitting may take, whatever hangs."""
@@ -64,6 +66,7 @@ class ChatApp(App[None]):
         model: str = "",
         continue_latest: bool = False,
         terminal: Asked | None = None,
+        make_downloads: Callable[[], Downloads] | None = None,
     ) -> None:
         """An app that is not open yet.
 
@@ -76,6 +79,7 @@ class ChatApp(App[None]):
             model: A file or a part of a model's name that was asked for on the command line.
             continue_latest: Whether the latest conversation is opened, instead of a new one.
             terminal: What it said of itself, where it was asked.
+            make_downloads: Gives the queue; by default the one that all chatterms of this user share.
         """
         super().__init__()
         self.settings = chosen or Settings()
@@ -91,6 +95,8 @@ class ChatApp(App[None]):
         self._engine: Engine | None = None
         self._chat: Chat | None = None
         self._chat_screen: ChatScreen | None = None
+        self._make_downloads = make_downloads
+        self._desk: Desk | None = None
         self._lost = ""
         """What could not be kept, said when the screen is gone."""
         gc.disable()  # until all is there: collections in between only look at what stays
@@ -158,6 +164,7 @@ class ChatApp(App[None]):
         self.chat_screen.models.clear("store")
         self._tell_problems(self._chat)
         await self._load_first_model(self._chat)
+        self.follow_downloads()
         self.set_interval(SECONDS_BETWEEN_THEME_LOOKS, self._look_at_themes)
         gc.freeze()  # what is here now stays; collections look only at what comes
         gc.enable()
@@ -253,17 +260,34 @@ class ChatApp(App[None]):
             ModelPicker(self.library.local_models, current, self.library.remote_models, title=title)
         )
 
-    @work(exclusive=True, group="settings")
-    async def action_get_model(self) -> None:
-        """Say how to come to a bigger model, and copy the command where it is wanted."""
-        if self.screen is not self._chat_screen:
-            return
-        from chatterm.ui.screens.get_model import GetModel  # late: not needed for the first paint
+    @property
+    def desk(self) -> Desk:
+        """The models screen and the downloads; made when first asked for."""
+        from chatterm.downloads import Downloads  # late: not needed for the first paint
+        from chatterm.ui.screens.models.desk import Desk
 
-        command = await self.push_screen_wait(GetModel(key_of("choose_model", self.keymap)))
-        if command is not None:
-            self.copy_to_clipboard(command)
-            self.notify("Paste it into another terminal.", title="Command copied", timeout=5)
+        if self._desk is None:
+            downloads = self._make_downloads() if self._make_downloads is not None else Downloads()
+            self._desk = Desk(self, self.chat_screen, self.library, downloads)
+        return self._desk
+
+    @work(exclusive=True, group="models")
+    async def action_models(self) -> None:
+        """Open the models screen, or close it."""
+        await self.desk.toggle()
+
+    def action_get_model(self) -> None:
+        """Show models to begin with."""
+        self.desk.open("recommended")
+
+    def action_downloads(self) -> None:
+        """Show what is being downloaded."""
+        self.desk.open("downloads")
+
+    @work(exclusive=True, group="downloads")
+    async def follow_downloads(self) -> None:
+        """Go on with what an earlier run left, and say how far it is, wherever the user is."""
+        await self.desk.follow()
 
     @work(exclusive=True, group="settings")
     async def action_settings(self) -> None:
@@ -416,9 +440,13 @@ class ChatApp(App[None]):
         gc.enable()
         chat, self._chat = self._chat, None
         engine, self._engine = self._engine, None
+        desk, self._desk = self._desk, None
         steps: list[Callable[[], Awaitable[None]]] = []
         if chat is not None:
             steps += [self.chat_screen.finish, partial(self._save_rest, chat)]
+        if desk is not None:
+            self.workers.cancel_group(self, "downloads")
+            steps.append(desk.close)
         if engine is not None:
             self.workers.cancel_group(self, "warm up")
             steps.append(engine.close)

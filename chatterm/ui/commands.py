@@ -99,7 +99,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("choose_model", "ctrl+l,f4", "Model", "Choose the model that answers, also at the next start; "
             "a reply that runs is ended by the model that began it, then the new one is loaded",
             when="is_open", footer=True, group="Model", where="app"),
-    Command("get_model", "f10", "Get a bigger model", "Which models suit this machine, and the command that fetches one",
+    Command("models", "f10", "Models", "Find, download and look after models",
+            when="is_open", group="Model", where="app"),
+    Command("get_model", "", "Get a bigger model", "Which models suit this machine; download one, and chat with it",
+            when="is_open", group="Model", where="app"),
+    Command("downloads", "", "Downloads", "What is being downloaded: how far it is, pause, resume, cancel",
             when="is_open", group="Model", where="app"),
     Command("reload_model", "f5", "Start model again", "Load the model again, after a failure or a change",
             when="can_reload", group="Model"),

@@ -13,7 +13,7 @@ from chatterm.engine.scripted import ScriptedEngine
 from chatterm.events import ModelInfo
 from chatterm.settings import ModelsSettings, Settings
 from chatterm.ui.app import ChatApp
-from chatterm.ui.screens.get_model import RECOMMENDED, GetModel
+from chatterm.ui.screens.models.screen import ModelsScreen
 
 TUTOR = ModelInfo(path=str(tutor.FILE), name="Tutor", quantization="Q8_0", n_ctx=1024)
 
@@ -132,16 +132,11 @@ async def test_a_new_chat_suggests_again():
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])
-async def test_the_last_suggestion_tells_how_to_get_a_bigger_model(size: tuple[int, int]):
+async def test_the_last_suggestion_shows_models_to_begin_with(size: tuple[int, int]):
     app = with_tutor()
     async with app.run_test(size=size) as pilot:
         await shown(app, pilot)
         await pilot.press("tab", "5")
-        await wait_for(pilot, lambda: isinstance(app.screen, GetModel))
-        await pilot.pause()
-        command = app.screen.query_one("#command")
-        assert "models pull" in str(command.render())
-        assert command.region.bottom < size[1]
-        await pilot.press("up", "enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, ModelsScreen) and app.screen.page == "recommended")
+        await pilot.press("escape")
         await wait_for(pilot, lambda: app.screen is app.chat_screen)
-        assert RECOMMENDED[1].repo in app.clipboard

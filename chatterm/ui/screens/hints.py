@@ -28,12 +28,12 @@ def no_model_hint(names: Sequence[str], keymap: Mapping[str, str]) -> Content:
     return Content.assemble(
         ("Welcome to chatterm\n\n", "bold"),
         "There is no model on this machine yet. Ways to one:\n\n",
-        ("chatterm models pull OWNER/NAME", "$text-accent"),
-        "   fetches one from the Hugging Face Hub\n",
-        ("chatterm --model FILE.gguf", "$text-accent"),
-        "        opens a file that you have\n",
+        (key_of("models", keymap), "$text-accent"),
+        "  models: find one on the Hugging Face Hub, and download it\n",
         (key_of("settings", keymap), "$text-accent"),
-        "  settings: choose a file, or name a folder of GGUF files",
+        "  settings: choose a file, or name a folder of GGUF files\n",
+        ("chatterm --model FILE.gguf", "$text-accent"),
+        "  opens a file that you have",
     )
 
 
@@ -52,7 +52,7 @@ def tutor_hint(others: int, keymap: Mapping[str, str]) -> Content:
         if others
         else Content.assemble(
             ("For everything else: ", "$foreground 60%"),
-            (key_of("get_model", keymap), "$text-accent"), (" gets a bigger model", "$foreground 60%"),
+            (key_of("models", keymap), "$text-accent"), (" gets a bigger model", "$foreground 60%"),
         )
     )  # fmt: skip
     return Content.assemble(

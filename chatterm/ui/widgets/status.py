@@ -43,6 +43,9 @@ class Facts(msgspec.Struct, frozen=True):
     tokens_per_second: float = 0.0
     first_token_seconds: float = 0.0
     temperature: float | None = None
+    downloads: str = ""
+    """What is being fetched, "↓ 43 % · 2 min"; empty for nothing."""
+    has_failed_download: bool = False
 
 
 class Speed:
@@ -126,10 +129,10 @@ class Status(Widget):
 def row(facts: Facts, width: int) -> Content:
     """The row at a width: what matters least leaves first, the model's name is shortened last.
 
-    Order of leaving: quantization, first token, bar, temperature, rate, context, host.
+    Order of leaving: quantization, first token, downloads, bar, temperature, rate, context, host.
     """
     left, right = _parts(facts)
-    for leaving in ("quantization", "first", "bar", "temperature", "rate", "context", "host"):
+    for leaving in ("quantization", "first", "downloads", "bar", "temperature", "rate", "context", "host"):
         if _length(left) + _length(right) + 2 <= width:
             break
         left.pop(leaving, None)
@@ -156,6 +159,9 @@ def _parts(facts: Facts) -> tuple[dict[str, Content], dict[str, Content]]:
     if facts.next_model:
         left["next"] = Content.assemble(("then ", "$foreground 60%"), facts.next_model).truncate(28, ellipsis=True)
     right: dict[str, Content] = {}
+    if facts.downloads:
+        colour = "$text-error" if facts.has_failed_download else "$text-accent"
+        right["downloads"] = _clickable(facts.downloads, "downloads", colour)
     if facts.temperature is not None:
         right["temperature"] = _clickable(f"temp {facts.temperature:g}", "settings", "$foreground 60%")
     if facts.n_ctx:

@@ -1,0 +1,95 @@
+"""A short list of models to begin with, and which of them suit this machine; needs no network."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from textual import work
+from textual.content import Content
+
+from chatterm.fit import FreeMemory, Verdict, free_memory
+from chatterm.hub.catalogue import RecommendedModel
+from chatterm.library import Library
+from chatterm.text import amount, line
+from chatterm.ui.screens.models import words
+from chatterm.ui.screens.models.messages import OpenRepository
+from chatterm.ui.screens.models.pane import Pane
+from chatterm.ui.widgets.key_row import Hint
+from chatterm.ui.widgets.table import Column
+
+COMFORTABLE = 0.85
+"""Of the free memory, as `fit` has it."""
+
+
+class RecommendedPane(Pane[RecommendedModel]):
+    """Smallest first, the cursor on the largest that fits."""
+
+    COLUMNS: ClassVar[tuple[Column, ...]] = (
+        Column("Model", least=20),
+        Column("Memory", is_right=True),
+        Column("Fits?"),
+        Column("Good for", least=16),
+    )
+
+    def __init__(self, library: Library, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._library = library
+        self._day = ""
+        self._free = FreeMemory(0)
+
+    def look_at(self) -> None:
+        """Show the list."""
+        super().look_at()
+        if not self.things:
+            self.look()
+
+    @work(exclusive=True, group="look")
+    async def look(self) -> None:
+        """Read the list, and what is free."""
+        (self._day, models), self._free = await asyncio.gather(
+            self._library.recommended(), asyncio.to_thread(free_memory)
+        )
+        if self.is_attached:
+            things = {f"{model.repo}:{model.quantization}": model for model in models}
+            fitting = [name for name, model in things.items() if self._verdict(model) is Verdict.FITS]
+            self.show(things, fitting[-1] if fitting else next(iter(things), ""))
+
+    def _verdict(self, model: RecommendedModel) -> Verdict:
+        """Whether it fits, by what the list says of it; its own file tells more."""
+        free = max(self._free.ram_bytes, self._free.vram_bytes)
+        if model.needs_bytes <= COMFORTABLE * free:
+            return Verdict.FITS
+        return Verdict.TIGHT if model.needs_bytes <= free else Verdict.TOO_BIG
+
+    def cells(self, model: RecommendedModel) -> tuple[Content, ...]:
+        """Name, memory, verdict, purpose."""
+        return (
+            Content.styled(line(model.name), "bold"),
+            Content(amount(model.needs_bytes)),
+            words.verdict(self._verdict(model)),
+            Content(line(model.good_for)),
+        )
+
+    def sentence(self, model: RecommendedModel) -> Content:
+        """All that the list says, and how far it can be trusted."""
+        free = max(self._free.ram_bytes, self._free.vram_bytes)
+        return Content.assemble(
+            (f"{line(model.repo)} · {line(model.quantization)}", "bold"),
+            f"\n{line(model.good_for)} Wants about {amount(model.needs_bytes)} of memory; {amount(free)} are free.",
+            (
+                f"\nLicence {line(model.licence)}. This list is from {self._day}; the Hub has the last word.",
+                words.MUTED,
+            ),
+        )
+
+    def hints(self) -> list[Hint]:
+        """What can be done."""
+        if self.current is None:
+            return []
+        return [Hint("enter", "shows its files, then downloads one", "take")]
+
+    def action_take(self) -> None:
+        """See its files."""
+        if (model := self.current) is not None:
+            self.post_message(OpenRepository(model.repo, model.quantization))

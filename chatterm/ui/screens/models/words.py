@@ -1,0 +1,165 @@
+"""How the models screen says things: verdicts, counts, windows, what went wrong, how far a download is."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from chatterm.downloads import Download, DownloadState
+from chatterm.errors import ChattermError
+from chatterm.fit import Fit, Verdict
+from chatterm.text import amount, line
+
+MUTED = "$foreground-muted"
+PENDING = Content.styled("…", MUTED)
+UNKNOWN = Content.styled("? unknown", MUTED)
+BAR_CELLS = 12
+
+_VERDICTS = {
+    Verdict.FITS: ("● fits", "$text-success"),
+    Verdict.TIGHT: ("◐ tight", "$text-warning"),
+    Verdict.TOO_BIG: ("✕ too big", "$text-error"),
+}
+
+
+def verdict(verdict: Verdict) -> Content:
+    """A verdict as a mark and a word, so that it is not told by colour alone."""
+    text, style = _VERDICTS[verdict]
+    return Content.styled(text, style)
+
+
+def fit_sentence(fit: Fit) -> str:
+    """What a verdict means, in figures, and what helps."""
+    if fit.verdict is Verdict.FITS:
+        return f"{fit.sentence} Up to {fit.largest_n_ctx:,} tokens of context fit."
+    if fit.verdict is Verdict.TIGHT:
+        return f"{fit.sentence} It will run, but leaves little to other programs."
+    return f"{fit.sentence} Take a smaller model, or one of fewer bits."
+
+
+def count(n: int) -> str:
+    """A large number in short.
+
+    Example: 7_600_000_000 -> "7.6B", 310 -> "310"
+    """
+    for size, letter in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")):
+        if n >= size:
+            return f"{n / size:.1f}{letter}" if n < 10 * size else f"{n / size:.0f}{letter}"
+    return str(n)
+
+
+def window(n_ctx: int) -> str:
+    """A context length in short.
+
+    Example: 32768 -> "32k", 40960 -> "40k", 0 -> ""
+    """
+    if n_ctx < 1024:
+        return str(n_ctx) if n_ctx else ""
+    return f"{n_ctx // 1024}k"
+
+
+def trouble(error: ChattermError, meanwhile: str = "") -> Content:
+    """What went wrong and what to do, to stand where the answer would have been.
+
+    Args:
+        error: What went wrong.
+        meanwhile: What can be done all the same.
+    """
+    parts: list[str | tuple[str, str]] = [(f"{error.title}\n\n", "bold $text-warning"), error.message]
+    if error.remedy:
+        parts.append(f"\n{error.remedy}")
+    if meanwhile:
+        parts.append((f"\n\n{meanwhile}", MUTED))
+    return Content.assemble(*parts)
+
+
+def short_name(repo: str) -> str:
+    """A repository without its owner and its format.
+
+    Example: "Qwen/Qwen2.5-3B-Instruct-GGUF" -> "Qwen2.5-3B-Instruct"
+    """
+    name = line(repo).rpartition("/")[2]
+    return name[: -len("-gguf")] if name.lower().endswith("-gguf") else name
+
+
+def name_of(download: Download) -> str:
+    """What is fetched, as people say it."""
+    what = line(download.file).rpartition("/")[2]
+    name = short_name(download.repo)
+    if what.lower().endswith(".gguf"):
+        return what[: -len(".gguf")]
+    return f"{name} {what}".strip()
+
+
+def duration(seconds: float) -> str:
+    """A length of time, roughly.
+
+    Example: 200 -> "3 min"
+    """
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def share(download: Download) -> str:
+    """How much of it is here.
+
+    Example: "43 %"; empty while its size is not known
+    """
+    if not download.n_total:
+        return ""
+    return f"{min(99 if download.n_done < download.n_total else 100, 100 * download.n_done // download.n_total)} %"
+
+
+def bar(download: Download) -> Content:
+    """How much of it is here, as a bar with its share behind."""
+    done = download.n_done / download.n_total if download.n_total else 0.0
+    filled, half = divmod(min(2 * BAR_CELLS, int(2 * done * BAR_CELLS)), 2)
+    colour = "$text-primary" if download.state is DownloadState.RUNNING else MUTED
+    drawn = ("━" * filled + "╸" * half, colour)
+    return Content.assemble(drawn, ("━" * (BAR_CELLS - filled - half), "$foreground 15%"), f" {share(download):>5}")
+
+
+def state(download: Download) -> Content:
+    """What a download does now, in one to three words."""
+    match download.state:
+        case DownloadState.RUNNING if download.is_elsewhere:
+            return Content.styled("another chatterm", MUTED)
+        case DownloadState.RUNNING if download.note:
+            return Content.styled("waits", "$text-warning")
+        case DownloadState.RUNNING if download.bytes_per_second:
+            return Content(f"{amount(round(download.bytes_per_second))}/s")
+        case DownloadState.RUNNING:
+            return Content.styled("begins", MUTED)
+        case DownloadState.WAITING:
+            return Content.styled("its turn comes", MUTED)
+        case DownloadState.PAUSED:
+            return Content.styled("paused", "$text-warning")
+        case DownloadState.FAILED:
+            return Content.styled("✕ failed", "$text-error")
+    return Content.styled("● here", "$text-success")
+
+
+def in_status(downloads: tuple[Download, ...]) -> tuple[str, bool]:
+    """All downloads in a few words for the status row, and whether they are a failure; empty for nothing to say.
+
+    Example: "↓ 43 % · 2 min"
+    """
+    running = [each for each in downloads if each.state is DownloadState.RUNNING]
+    if running:
+        n_done, n_total = sum(each.n_done for each in running), sum(each.n_total for each in running)
+        rate = sum(each.bytes_per_second for each in running)
+        parts = [f"↓ {min(99, 100 * n_done // n_total)} %" if n_total else "↓ begins"]
+        if rate and n_total:
+            parts.append(duration((n_total - n_done) / rate))
+        elif running[0].note:
+            parts.append("waits")
+        return " · ".join(parts), False
+    for state, words in (
+        (DownloadState.FAILED, "↓ failed"),
+        (DownloadState.PAUSED, "↓ paused"),
+        (DownloadState.WAITING, "↓ waits"),
+    ):
+        if any(each.state is state for each in downloads):
+            return words, state is DownloadState.FAILED
+    return "", False
