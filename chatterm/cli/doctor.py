@@ -61,7 +61,7 @@ def examine() -> Iterator[Finding]:
     yield from _store()
     yield from _memory()
     yield from _terminal()
-    yield from _engine()
+    yield from _engine(chosen)
     yield from _models(chosen)
 
 
@@ -133,7 +133,7 @@ def _terminal() -> Iterator[Finding]:
         yield Finding("terminal", text)
 
 
-def _engine() -> Iterator[Finding]:
+def _engine(chosen: Settings) -> Iterator[Finding]:
     from chatterm.cli.join import make_engine
 
     async def ask() -> EngineReport:
@@ -150,17 +150,55 @@ def _engine() -> Iterator[Finding]:
         return
     if report.library_version:
         yield Finding("llama.cpp", f"{report.library_version}: {report.system_info}".rstrip(": "))
+    if (folder := os.environ.get("LLAMA_CPP_LIB_PATH")) is not None and report.library_path:
+        yield Finding("llama.cpp", f"loaded from {report.library_path}, since LLAMA_CPP_LIB_PATH is {folder}")
     for device in report.devices:
         yield Finding(
             "device",
             f"{device.kind} {device.name}: {device.description}, "
             f"{amount(device.free_bytes)} of {amount(device.total_bytes)} free",
         )
-    if report.library_version and not report.can_offload:
-        yield Finding("GPU", "this build of llama.cpp computes on the processor only")
+    if report.library_version:
+        yield from _gpu(report)
+        yield from _rpc(report, chosen)
     for problem in report.problems:
         message, _, remedy = problem.partition("\n")
         yield Finding("llama.cpp", message, True, remedy)
+
+
+def _gpu(report: EngineReport) -> Iterator[Finding]:
+    """Whether the GPU of this machine is used, and what would let it be."""
+    from chatterm.cli.gpus import find_gpu
+
+    if any("GPU" in device.kind for device in report.devices):
+        return
+    gpu = find_gpu()
+    if report.can_offload:
+        why = f"; {gpu.name} was seen, which needs {gpu.backend.needs}" if gpu else ""
+        yield Finding("GPU", f"this build of llama.cpp can use a GPU, but finds none{why}")
+    elif gpu is None:
+        yield Finding("GPU", "this build of llama.cpp computes on the processor only, and no GPU was seen")
+    else:
+        version = report.library_version.rpartition(" ")[2]
+        yield Finding(
+            "GPU",
+            f"{gpu.name} was seen, but this build of llama.cpp computes on the processor only. To use it, install"
+            f" {gpu.backend.needs}, then run (docs/gpu.md tells more):",
+            remedy=gpu.build_command(version),
+        )
+
+
+def _rpc(report: EngineReport, chosen: Settings) -> Iterator[Finding]:
+    """Whether layers can go to other machines."""
+    if report.has_rpc:
+        yield Finding("RPC", "this build of llama.cpp can use other machines (docs/gpu.md)")
+    elif chosen.load.rpc_servers:
+        yield Finding(
+            "RPC",
+            "RPC servers are set, but this build of llama.cpp has no RPC, so they are left out.",
+            True,
+            "docs/gpu.md tells how to build one that has it.",
+        )
 
 
 def _models(chosen: Settings) -> Iterator[Finding]:
@@ -178,10 +216,10 @@ def _models(chosen: Settings) -> Iterator[Finding]:
 
 
 def _print(finding: Finding) -> None:
-    """A line with a mark; the remedy below a problem."""
-    mark = "✗" if finding.is_problem else "✓"
+    """A line with a mark; the remedy below a problem, or below what could be better."""
+    mark, colour = ("✗", 1) if finding.is_problem else ("→", 3) if finding.remedy else ("✓", 2)
     if has_colour(sys.stdout):
-        mark = f"\x1b[3{'1' if finding.is_problem else '2'}m{mark}\x1b[0m"
+        mark = f"\x1b[3{colour}m{mark}\x1b[0m"
     sys.stdout.write(f"{mark} {finding.topic:<14} {plain(finding.text)}\n")
     if finding.remedy:
         sys.stdout.write(f"  {'':<14} {plain(finding.remedy)}\n")

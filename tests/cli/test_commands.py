@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
 from support.command import run
 
 from chatterm import paths
@@ -82,6 +86,42 @@ def test_doctor_names_the_command_that_mends_llama(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "pip install" in done.stdout
     assert "llama-cpp-python==0.3.36" in done.stdout
+
+
+def test_doctor_names_the_command_that_brings_in_a_gpu(tmp_path: Path) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA T4 (UUID: GPU-1)'\n")
+    program.chmod(0o755)
+    done = run("doctor", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    if re.search(r"device +(integrated )?GPU", done.stdout):
+        pytest.skip("this build of llama.cpp uses a GPU already")
+    assert done.returncode == 0, "that a GPU lies idle is nothing that is broken"
+    assert "NVIDIA T4 was seen" in done.stdout
+    assert 'CMAKE_ARGS="-DGGML_CUDA=on"' in done.stdout
+    assert "--no-binary llama-cpp-python llama-cpp-python==0.3.36" in done.stdout
+
+
+def test_doctor_says_which_library_is_used_where_another_one_is_named() -> None:
+    folder = Path(str(find_spec("llama_cpp").submodule_search_locations[0])) / "lib"  # type: ignore[union-attr,index]
+    done = run("doctor", LLAMA_CPP_LIB_PATH=str(folder))
+    assert done.returncode == 0, done.stdout
+    assert f"loaded from {folder}/libllama" in done.stdout
+    assert "LLAMA_CPP_LIB_PATH" in done.stdout
+
+
+def test_doctor_names_a_folder_that_holds_no_library(tmp_path: Path) -> None:
+    done = run("doctor", LLAMA_CPP_LIB_PATH=str(tmp_path))
+    assert done.returncode == 1
+    assert f"LLAMA_CPP_LIB_PATH names {tmp_path}" in done.stdout
+    assert "unset the variable" in done.stdout
+
+
+def test_doctor_says_that_rpc_servers_are_left_out_by_a_build_without_rpc() -> None:
+    paths.ensure(paths.settings_file().parent)
+    paths.settings_file().write_text('[load]\nrpc_servers = ["127.0.0.1:9"]\n')
+    done = run("doctor")
+    assert done.returncode == 1
+    assert "this build of llama.cpp has no RPC" in done.stdout
 
 
 def test_version_and_help_answer() -> None:
