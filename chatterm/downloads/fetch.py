@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from chatterm.downloads.ledger import Ledger, Wish
 from chatterm.downloads.lock import Held
@@ -15,25 +16,45 @@ from chatterm.hub import cache, names
 from chatterm.hub.progress import Downloaded, Downloading, Planned, Pulled, PullEvent, Verifying, Waiting
 from chatterm.text import amount, line
 
+if TYPE_CHECKING:
+    from chatterm.hub.download import Patience
+
 _WRITE_SECONDS = 1.0
 """Progress is written down no more often than this."""
 _LOOK_SECONDS = 0.25
 """How often it is looked for wishes."""
-_FIRST_RETRY_SECONDS = 5.0
+FIRST_RETRY_SECONDS = 5.0
 _LONGEST_RETRY_SECONDS = 120.0
 
 
 class Fetch:
     """Fetches one download; whoever makes one holds its lock, which `run` gives back."""
 
-    def __init__(self, ledger: Ledger, record: Record, held: Held) -> None:
-        """Nothing is fetched yet."""
+    def __init__(
+        self,
+        ledger: Ledger,
+        record: Record,
+        held: Held,
+        patience: Patience | None = None,
+        first_retry_seconds: float = FIRST_RETRY_SECONDS,
+    ) -> None:
+        """Nothing is fetched yet.
+
+        Args:
+            ledger: Where its record is kept.
+            record: As it is there.
+            held: Its lock.
+            patience: How failures are waited out before it counts as failed.
+            first_retry_seconds: How long it is waited after that, the first time; doubled with each.
+        """
         self.record = record
         """As it is now; newer than the one on the disk."""
         self.stop = threading.Event()
         """Stops it when set; a wish says what is to become of it, else it goes on at the next start."""
         self._ledger = ledger
         self._held = held
+        self._patience = patience
+        self._first_retry_seconds = first_retry_seconds
         self._written = 0.0
 
     @property
@@ -50,7 +71,10 @@ class Fetch:
             try:
                 n_failed = self.record.n_failed
                 self._note(self.record.waiting().but(state=DownloadState.RUNNING, n_failed=n_failed))
-                with closing(download.pull(wanted.repo, wanted.file, wanted.revision, cancel=self.stop)) as events:
+                events = download.pull(
+                    wanted.repo, wanted.file, wanted.revision, cancel=self.stop, patience=self._patience
+                )
+                with closing(events):
                     for event in events:
                         self._follow(event)
                         yield event
@@ -121,7 +145,7 @@ class Fetch:
             return
         n_failed = self.record.n_failed + 1
         asked = getattr(error, "retry_after_seconds", None) or 0.0
-        seconds = max(asked, min(_FIRST_RETRY_SECONDS * 2.0 ** (n_failed - 1), _LONGEST_RETRY_SECONDS))
+        seconds = max(asked, min(self._first_retry_seconds * 2.0 ** (n_failed - 1), _LONGEST_RETRY_SECONDS))
         now = time.time()
         at = time.strftime("%H:%M:%S", time.localtime(now + seconds))
         self._note(

@@ -12,15 +12,18 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
 from chatterm.downloads import record as records
-from chatterm.downloads.fetch import Fetch, obey
+from chatterm.downloads.fetch import FIRST_RETRY_SECONDS, Fetch, obey
 from chatterm.downloads.ledger import Ledger, Wish
 from chatterm.downloads.record import Download, DownloadState, Record
 from chatterm.errors import ChattermError
+
+if TYPE_CHECKING:
+    from chatterm.hub.download import Patience
 
 _LOOK_SECONDS = 0.5
 """How often the folder is looked at."""
@@ -43,13 +46,24 @@ _Change: TypeAlias = Callable[[dict[str, Download]], None]
 class Downloads:
     """The queue. Its methods return at once; what they bring about is told by `changes`."""
 
-    def __init__(self, folder: Path | None = None, *, n_at_once: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        n_at_once: int = 1,
+        patience: Patience | None = None,
+        first_retry_seconds: float = FIRST_RETRY_SECONDS,
+    ) -> None:
         """Nothing is read or fetched before `start`.
 
         Args:
             folder: Where the records lie; `paths.downloads_folder()` by default.
             n_at_once: How many are fetched at the same time, by all chatterms together.
+            patience: How failures of the network are waited out.
+            first_retry_seconds: How long after that it is tried again, the first time.
         """
+        self._patience = patience
+        self._first_retry_seconds = first_retry_seconds
         self.n_at_once = n_at_once
         self._ledger = Ledger(folder)
         self._records: dict[str, Record] = {}
@@ -76,7 +90,8 @@ class Downloads:
     def all(self) -> tuple[Download, ...]:
         """All downloads, in the order of their turn; those that are done last, in the order in which they ended."""
         with self._guard:
-            shown = {key: self._download(key, record) for key, record in _in_order(self._records.items())}
+            newest = self._records | {key: fetch.record for key, (fetch, _) in self._fetches.items()}
+            shown = {key: self._download(key, record) for key, record in _in_order(newest.items())}
             for key, wish in self._wishes.items():
                 _show_wish(shown, key, wish)
             for change in self._pending:
@@ -256,9 +271,10 @@ class Downloads:
         """Wish something of a download, whoever fetches it."""
         if self._ledger.record(key) is None or self._obey(key, wish):
             return
+        fetch = self._fetches.get(key)
+        if fetch is not None and wish is not Wish.RESUME:
+            fetch[0].stop.set()
         self._ledger.wish(key, wish)
-        if key in self._fetches and wish is not Wish.RESUME:
-            self._fetches[key][0].stop.set()
 
     def _forget(self, key: str) -> None:
         """Remove the record of a download that has ended."""
@@ -294,7 +310,7 @@ class Downloads:
         if record is None or not self._is_due(record):
             held.release()
             return
-        fetch = Fetch(self._ledger, record, held)
+        fetch = Fetch(self._ledger, record, held, self._patience, self._first_retry_seconds)
         thread = threading.Thread(target=self._run, args=(fetch,), name="download", daemon=True)
         with self._guard:
             self._fetches[key] = fetch, thread
@@ -320,9 +336,9 @@ class Downloads:
             self._poke.set()
 
     def _download(self, key: str, record: Record) -> Download:
-        """A download as it is shown: the newest that is known of it, with what was wished of it."""
+        """A download as it is shown."""
         if key in self._fetches:
-            return self._fetches[key][0].record.download
+            return record.download
         if key in self._elsewhere:
             return msgspec.structs.replace(record.download, is_elsewhere=True)
         if record.download.state is DownloadState.RUNNING:  # of a process that is gone

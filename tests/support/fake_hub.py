@@ -22,6 +22,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
@@ -41,6 +42,10 @@ class Faults:
     """After so many bytes of a body set `reached` and wait for `release`, once."""
     reached: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
+    n_piece: int = PIECE
+    """Bytes that are sent at once."""
+    before_piece: Callable[[int], bool] | None = None
+    """Called before each piece with its place in the file; False closes the connection."""
     flip_byte: int | None = None
     """The byte at this place of a file arrives changed."""
     ignores_range: bool = False
@@ -340,15 +345,18 @@ class _Handler(BaseHTTPRequestHandler):
         length = len(content) - start + len(faults.extra)
         self._answer(status, headers | {"Accept-Ranges": "bytes", "Content-Length": str(length)})
         if self.command == "GET":
-            self._send(content[start:] + faults.extra)
+            self._send(content[start:] + faults.extra, start)
         return None
 
-    def _send(self, rest: bytes | memoryview) -> None:
+    def _send(self, rest: bytes | memoryview, start: int) -> None:
         """A body, piece by piece, until a fault ends it."""
         faults, n_sent = self.hub.faults, 0
         rest = memoryview(rest)
         while rest:
-            n_piece = PIECE
+            n_piece = faults.n_piece
+            if faults.before_piece and not faults.before_piece(start + n_sent):
+                self.close_connection = True
+                return
             if faults.cut_after is not None and faults.n_cuts != 0:
                 n_piece = min(n_piece, faults.cut_after - n_sent)
                 if n_piece <= 0:
@@ -414,10 +422,12 @@ def _expanded(told: dict[str, Any], query: dict[str, list[str]]) -> dict[str, An
     return {name: value for name, value in told.items() if not wanted or name in {"_id", "id", *wanted}}
 
 
+@cache
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+@cache
 def git_hash(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
