@@ -16,12 +16,12 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import NamedTuple, TypeVar
-from urllib.parse import urlsplit
 
 import httpx2
 
 from chatterm.errors import DownloadStopped, HubBusy, HubError, NoNetwork
 from chatterm.hub import cache
+from chatterm.hub.bodies import Body, body, client, refused
 from chatterm.hub.client import Hub, is_offline
 from chatterm.hub.partial import Job, Partial, check_space, disk_error, is_whole, n_missing_of
 from chatterm.hub.progress import Downloaded, Downloading, Planned, Pulled, PullEvent, Verifying, Waiting
@@ -29,7 +29,6 @@ from chatterm.hub.repository import RemoteFile, choose, parse
 
 T = TypeVar("T")
 
-_MAX_REDIRECTS = 10
 _MAX_CHANGES = 3
 """How often a file may change under our hands before we give up."""
 _MAX_UNREACHED = 3
@@ -79,7 +78,7 @@ def pull(
     *,
     cancel: threading.Event | None = None,
     patience: Patience | None = None,
-) -> Iterator[PullEvent]:
+) -> Generator[PullEvent, None, None]:
     """Fetch a model, as events; blocks between them. Closing the iterator stops it and keeps what arrived.
 
     Args:
@@ -94,7 +93,7 @@ def pull(
         RepoNotFound, GatedRepo, TokenRefused: the Hub does not give it.
         FileNotChosen: several files could be meant; the error carries them.
         NoNetwork, HubBusy: it could not be had, even after waiting.
-        DiskFull: it does not fit; found before anything is fetched, where possible.
+        DiskFull: it does not fit; found before anything is fetched, or as soon as others fill the disk.
         HashMismatch: what arrived is not what was announced; it was set aside.
         DownloadStopped: `cancel` was set.
         HubError: the cache cannot be written, or the Hub's answer cannot be used.
@@ -123,7 +122,7 @@ class _Pull:
         self.cancel = cancel
         self.patience = patience
         self.hub = Hub()
-        self.client = httpx2.Client(timeout=self.hub.timeout_seconds, follow_redirects=False)
+        self.client = client(self.hub.timeout_seconds)
         self.headers: dict[str, str] = {}
         self.meter = _Meter()
         self.asked_again: set[str] = set()
@@ -141,7 +140,7 @@ class _Pull:
             except _Changed:
                 continue
             return
-        raise HubError(f"{self.repo} changes while it is fetched.", "Run it again later.")
+        raise HubError(f"{self.repo} changes while it is fetched.", "Try again later.")
 
     def _run(self) -> Iterator[PullEvent]:
         repository = yield from self._patiently(lambda: self.hub.repository(self.repo, self.revision))
@@ -152,7 +151,8 @@ class _Pull:
         self.n_finished, self.n_total = 0, sum(job.size_bytes for job in jobs)
         n_missing = sum(n_missing_of(job) for job in jobs)
         check_space(n_missing)
-        yield Planned(self.repo, repository.commit, tuple(job.slot.file for job in jobs), self.n_total, n_missing)
+        files, blobs = tuple(job.slot.file for job in jobs), tuple(job.slot.blob.name for job in jobs)
+        yield Planned(self.repo, repository.commit, files, self.n_total, n_missing, blobs)
         for job in jobs:
             yield from self._fetch(job)
         cache.point(self.repo, self.revision, repository.commit)
@@ -228,48 +228,26 @@ class _Pull:
                 self.meter.count(n_new)
                 self._check_stop()
                 if self.meter.is_due():
+                    check_space(job.size_bytes - bytes_here.n_done, n_kept=bytes_here.n_done)
                     yield self._progress(job, bytes_here)
                 if bytes_here.n_done >= job.size_bytes:
                     return
-        raise NoNetwork("The connection ended before all had come.", "Run it again; it goes on where it stopped.")
+        raise NoNetwork("The connection ended before all had come.", "Try again; it goes on where it stopped.")
 
     @contextmanager
     def _body(self, job: Job, start: int) -> Iterator[_Body]:
-        """The response with a file's bytes from `start` on, or from zero where the server cannot do that.
+        """The response with a file's bytes from `start` on, or from zero where the server cannot do that."""
+        headers = self.headers | ({"Range": f"bytes={start}-"} if start else {})
+        with body(self.hub, self.client, job.url, headers, partial(self._check_unchanged, job)) as sent:
+            yield _Body(sent.response, self._start_of(sent, job, start))
 
-        Redirects are followed by hand, so that the token goes to the Hub's own address and nowhere else.
-        """
-        url = job.url
-        for _ in range(_MAX_REDIRECTS):
-            is_home = _origin(url) == _origin(self.hub.endpoint)
-            request = self.client.build_request("GET", url, headers=self._headers(is_home, start))
-            response = self.hub.answer(partial(self.client.send, request, stream=True))
-            try:
-                if is_home and response.status_code < 400:
-                    self._check_unchanged(job, response)
-                if not response.has_redirect_location:
-                    yield _Body(response, self._start_of(response, is_home, job, start))
-                    return
-                url = str(response.url.join(response.headers["Location"]))
-            finally:
-                response.close()
-        raise NoNetwork(f"{self.hub.endpoint} sends from one address to the next.", "Check HF_ENDPOINT.")
-
-    def _headers(self, is_home: bool, start: int) -> dict[str, str]:
-        """What goes with a request for bytes, to the Hub or to the storage that it sends to."""
-        headers = {**self.headers, "Accept-Encoding": "identity"}
-        if not is_home:
-            headers.pop("authorization", None)
-        if start:
-            headers["Range"] = f"bytes={start}-"
-        return headers
-
-    def _start_of(self, response: httpx2.Response, is_home: bool, job: Job, start: int) -> int:
+    def _start_of(self, sent: Body, job: Job, start: int) -> int:
         """Where in the file a response's bytes begin.
 
         Raises:
             HubError: there are no such bytes in this response.
         """
+        response = sent.response
         match response.status_code:
             case 206:
                 found = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
@@ -289,14 +267,7 @@ class _Pull:
             case 416 if start:
                 job.slot.partial.unlink(missing_ok=True)
                 raise _Changed
-            case status if is_home and status >= 400:
-                from huggingface_hub.utils._http import hf_raise_for_status
-
-                hf_raise_for_status(response)
-            case 429 | 503:
-                raise self.hub.refusal(response, self.repo)
-        # Such as 403 for a signed address that has run out: the next try asks the Hub for a new one.
-        raise NoNetwork(f"The server that stores the file answers HTTP {response.status_code}.", _AGAIN)
+        raise refused(self.hub, sent, self.repo, _AGAIN)
 
     def _check_unchanged(self, job: Job, response: httpx2.Response) -> None:
         """Compare a response of the Hub with what it had said of the file.
@@ -344,11 +315,11 @@ class _Pull:
     def _check_stop(self) -> None:
         if self.cancel.is_set():
             raise DownloadStopped(
-                "The download was stopped; what arrived is kept.", "Run it again to go on where it stopped."
+                "The download was stopped; what arrived is kept.", "Try again to go on where it stopped."
             )
 
 
-_AGAIN = "Run it again; it goes on where it stopped."
+_AGAIN = "Try again; it goes on where it stopped."
 
 
 class _Body(NamedTuple):
@@ -389,10 +360,3 @@ class _Meter:
             return False
         self._told = now
         return True
-
-
-def _origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port of an address: what a token is bound to."""
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
-    return parts.scheme, (parts.hostname or "").lower(), port
