@@ -19,7 +19,7 @@ _DEADLINE_SECONDS = 60.0
 _AGAIN = "Check the connection and try again."
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def remote_header(endpoint: str, repo: str, commit: str, file: str) -> GgufHeader:  # noqa: ARG001 a part of the key
     """The header of a file at a commit, which never changes; kept for this run of the program.
 

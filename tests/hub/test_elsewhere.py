@@ -99,12 +99,13 @@ def test_the_quantization_is_told_by_name_by_ollama_or_by_the_header(ollama: Pat
 
 def test_a_file_with_several_names_is_one_model_that_each_name_finds(ollama: Path, gguf: bytes) -> None:
     path = pulled(ollama, "registry.ollama.ai/library/llama3.2/latest", gguf)
-    pulled(ollama, "registry.ollama.ai/library/llama3.2/3b", gguf)
+    pulled(ollama, "registry.ollama.ai/library/llama3.2/small", gguf)
+    pulled(ollama, "registry.ollama.ai/someone/llama3.2/latest", gguf + b"1")
 
-    (model,) = library().local_models()
+    model = library().model("llama3.2:small")
 
-    assert (model.name, model.other_names) == ("llama3.2:3b", ("llama3.2:latest",))
-    for name in ("llama3.2:3b", "llama3.2:latest", "LLAMA3.2", "latest"):
+    assert (model.name, model.other_names) == ("llama3.2:small", ("llama3.2:latest",))
+    for name in ("llama3.2:small", "llama3.2:latest", "LLAMA3.2:Latest", "small"):
         assert library().find(name) == path
 
 
@@ -136,14 +137,14 @@ async def test_llama_cpp_chats_with_a_model_of_ollamas(ollama: Path, tmp_path: P
         b"\xff\xfe\x00",
         b"[" * 5000,
         b'"text"',
-        b" " * 2_000_000 + b"{}",
+        {"layers": [{"mediaType": MODEL, "digest": "GOOD"}], "padding": "x" * 2_000_000},
         {},
         {"layers": None},
         {"layers": {"a": 1}},
         {"layers": [1, None, "text", []]},
         {"layers": [{"mediaType": MODEL}]},
         {"layers": [{"mediaType": MODEL, "digest": 5}]},
-        {"layers": [{"mediaType": MODEL, "digest": "sha256:../../../secret.gguf"}]},
+        {"layers": [{"mediaType": MODEL, "digest": "sha256:folder/../../../secret.gguf"}]},
         {"layers": [{"mediaType": MODEL, "digest": "sha256:" + "0" * 64}]},
         {"layers": [{"mediaType": [], "digest": "sha256:" + "0" * 64}]},
         {"layers": [{"mediaType": "application/vnd.ollama.image.projector", "digest": "GOOD"}]},
@@ -155,6 +156,7 @@ async def test_llama_cpp_chats_with_a_model_of_ollamas(ollama: Path, tmp_path: P
 )
 def test_what_is_damaged_is_left_out(ollama: Path, gguf: bytes, manifest: Any) -> None:
     (ollama.parent / "secret.gguf").write_bytes(gguf)
+    (ollama / "blobs/sha256-folder").mkdir(parents=True)
     if isinstance(manifest, dict):
         contents = {"GOOD": gguf, "NOT A GGUF": b"PK\x03\x04 and so on", "EMPTY": b""}
         text = json.dumps(manifest)
@@ -184,6 +186,7 @@ def test_odd_things_among_the_names_are_borne(ollama: Path, gguf: bytes) -> None
     (tags / "gone").symlink_to("nowhere")
     os.mkfifo(tags / "pipe")
     (ollama / "manifests/circle").symlink_to(ollama / "manifests")
+    (ollama / "manifests/twin").symlink_to(ollama / "manifests/registry.ollama.ai")
     (ollama / "manifests/registry.ollama.ai/library/circle").symlink_to(ollama / "manifests/registry.ollama.ai")
     (ollama / "manifests/.DS_Store").write_text("x")
     os.mkfifo(ollama / "blobs" / f"sha256-{'1' * 64}")
@@ -191,7 +194,7 @@ def test_odd_things_among_the_names_are_borne(ollama: Path, gguf: bytes) -> None
     put_manifest(ollama, "registry.ollama.ai/library/pipe/latest", {"layers": [layer]})
     pulled(ollama, "registry.ollama.ai/library/re\x1b[31md/latest", gguf + b"1")
 
-    assert [model.path for model in library().local_models()] == [path]
+    assert [(model.path, model.other_names) for model in library().local_models()] == [(path, ())]
 
 
 def test_ollamas_models_are_not_ours_to_remove(ollama: Path, gguf: bytes) -> None:
