@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chatterm.cli import catalogue, servers
-from chatterm.cli.terminal import aligned, fail, say, write_json
-from chatterm.errors import ChattermError, FileNotChosen, SettingsError
+from chatterm.cli import catalogue, downloads, servers
+from chatterm.cli.terminal import aligned, say, told, write_json
+from chatterm.errors import SettingsError
 from chatterm.text import amount, line
 
 if TYPE_CHECKING:
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The models on this machine, and on servers.", no_args_is_help=True)
 app.command("search")(catalogue.search)
 app.command("files")(catalogue.files)
+app.command("pull")(downloads.pull_model)
+app.command("downloads")(downloads.list_downloads)
 app.command("servers")(servers.list_servers)
 app.command("key")(servers.keep_key)
 
@@ -35,7 +35,7 @@ def list_models(
     if remote:
         servers.print_models(json=json)
         return
-    with _told():
+    with told():
         models = _library().local_models()
         unfinished = cache.unfinished()
     if json:
@@ -59,30 +59,6 @@ def list_models(
         say("or free the space with `chatterm models rm --unfinished`.")
 
 
-@app.command("pull")
-def pull_model(
-    repo: Annotated[str, typer.Argument(help="OWNER/NAME on the Hugging Face Hub, or OWNER/NAME:QUANTIZATION.")],
-    file: Annotated[str, typer.Argument(help="Which file, or its quantization; left out takes the obvious one.")] = "",
-    revision: Annotated[str, typer.Option("--revision", help="A branch, tag or commit; else main.")] = "",
-) -> None:
-    """Fetch a model from the Hugging Face Hub, and print where it lies."""
-    from chatterm.cli.progress import shown
-    from chatterm.hub import download
-    from chatterm.hub.progress import Pulled
-
-    path = ""
-    try:
-        with _told(), shown(sys.stderr) as screen:
-            for event in download.pull(repo, file, revision):
-                screen.show(event)
-                if isinstance(event, Pulled):
-                    path = str(event.path)
-    except KeyboardInterrupt:
-        say("Stopped. What arrived is kept: run the same command again and it goes on from there.")
-        raise typer.Exit(130) from None
-    sys.stdout.write(f"{path}\n")
-
-
 @app.command("rm")
 def remove_model(
     name: Annotated[str, typer.Argument(help="As `chatterm models list` names it.")] = "",
@@ -94,7 +70,7 @@ def remove_model(
     """Remove a model from the disk."""
     if bool(name) == unfinished:
         raise typer.BadParameter("Give the name of a model, or --unfinished.")
-    with _told():
+    with told():
         if unfinished:
             n_freed = _remove_unfinished(yes)
         else:
@@ -114,7 +90,7 @@ def describe_model(
     """Say what the header of a GGUF file tells about the model, without loading it."""
     from chatterm.cli.model_card import card, lines
 
-    with _told():
+    with told():
         found = card(_library().find_file(file))
     if json:
         write_json(found)
@@ -125,6 +101,7 @@ def describe_model(
 
 def _remove_unfinished(yes: bool) -> int:
     """Remove what is left of downloads; gives the bytes that were freed."""
+    from chatterm.downloads import foreground
     from chatterm.errors import ModelKept
     from chatterm.hub import cache
 
@@ -132,7 +109,7 @@ def _remove_unfinished(yes: bool) -> int:
         say(f"  {amount(size)}  {line(repo)}  {line(path.name)}")
     _confirm("Remove what is left of these downloads?", yes)
     try:
-        return cache.remove_unfinished()
+        return foreground.discard_unfinished() + cache.remove_unfinished()
     except OSError as error:
         raise ModelKept(f"Something cannot be removed: {error}.", "Make the cache writable.") from error
 
@@ -147,20 +124,6 @@ def _confirm(question: str, yes: bool) -> None:
     if not sure:
         say("Nothing was removed. --yes removes without asking.")
         raise typer.Exit(1)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turns errors into what is said on stderr and an exit code."""
-    try:
-        yield
-    except FileNotChosen as error:
-        say(f"chatterm: {error.message} {error.remedy}")
-        for row in aligned([(amount(size), file) for file, size in error.candidates]):
-            say(f"  {row}")
-        raise typer.Exit(2) from error
-    except ChattermError as error:
-        raise fail(error) from error
 
 
 def _library() -> Library:

@@ -102,6 +102,8 @@ def _told(event: PullEvent) -> str:
             kept = event.n_total - event.n_missing
             here = f" ({amount(kept)} of it are here)" if kept else ""
             return f"{line(event.repo)}: {line(', '.join(event.files))}, {amount(event.n_total)}{here}."
+        case Waiting(seconds=0):
+            return line(event.reason)
         case Waiting():
             return line(f"{event.reason} Trying again in {event.seconds:.1f} s.")
         case Downloaded(n_fetched=n_fetched) if n_fetched:

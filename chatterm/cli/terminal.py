@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 import typer
 
-from chatterm.errors import ChattermError
-from chatterm.text import expressible, line, plain
+from chatterm.errors import ChattermError, FileNotChosen
+from chatterm.text import amount, expressible, line, plain
 
 
 def is_terminal(stream: IO[str]) -> bool:
@@ -56,6 +57,20 @@ def fail(error: ChattermError) -> typer.Exit:
     if error.remedy:
         say(f"  {error.remedy}")
     return typer.Exit(1)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turns errors into what is said on stderr and an exit code."""
+    try:
+        yield
+    except FileNotChosen as error:
+        say(f"chatterm: {error.message} {error.remedy}")
+        for row in aligned([(amount(size), file) for file, size in error.candidates]):
+            say(f"  {row}")
+        raise typer.Exit(2) from error
+    except ChattermError as error:
+        raise fail(error) from error
 
 
 def aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:

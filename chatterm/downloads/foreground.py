@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from chatterm.downloads import record as records
-from chatterm.downloads.fetch import Fetch
+from chatterm.downloads.fetch import Fetch, discard
 from chatterm.downloads.ledger import Ledger
 from chatterm.downloads.record import Download, DownloadState, Record
 from chatterm.errors import DownloadStopped, HubError
@@ -31,10 +31,15 @@ def pull(repo: str, file: str = "", revision: str = "") -> Iterator[PullEvent]:
             if is_done:
                 return
             continue
+        ledger.fulfil(new.id)
         fetch = Fetch(ledger, (ledger.record(new.id) or new).waiting(), held)
         try:
             with closing(fetch.run()) as events:
                 yield from events
+        except DownloadStopped:
+            if ledger.record(new.id) is None:
+                raise _cancelled() from None
+            raise
         except HubError:
             if not fetch.record.download.n_done:
                 _forget(ledger, new.id)
@@ -42,10 +47,24 @@ def pull(repo: str, file: str = "", revision: str = "") -> Iterator[PullEvent]:
         return
 
 
-def unfinished(ledger: Ledger) -> list[Download]:
-    """All downloads that are listed, in the order in which they were asked for, as a command shows them."""
+def listed() -> tuple[list[Download], tuple[str, ...]]:
+    """All downloads in the order in which they were asked for, and what is wrong with their records."""
+    ledger = Ledger()
     found = sorted(ledger.records().values(), key=lambda record: record.added)
-    return [_seen(ledger, record) for record in found]
+    return [_seen(ledger, record) for record in found], tuple(ledger.complaints)
+
+
+def discard_unfinished() -> int:
+    """Remove the downloads that did not end, with what arrived of them, unless somebody fetches them; gives the bytes."""
+    ledger, n_freed = Ledger(), 0
+    for record in ledger.records().values():
+        if record.download.state is DownloadState.DONE or not record.download.n_done:
+            continue
+        held = ledger.lock(record.id)
+        if held is not None:
+            with held:
+                n_freed += discard(ledger, record)
+    return n_freed
 
 
 def _seen(ledger: Ledger, record: Record) -> Download:
@@ -72,7 +91,10 @@ def _followed(ledger: Ledger, new: Record) -> Generator[PullEvent, None, bool]:
         if record is not None and record.download.state is DownloadState.RUNNING:
             was_running = True
             yield _told(record.download)
-        time.sleep(_LOOK_SECONDS)
+        try:
+            time.sleep(_LOOK_SECONDS)
+        except KeyboardInterrupt:
+            raise DownloadStopped("The other chatterm goes on with it.") from None
 
 
 def _told(download: Download) -> PullEvent:
@@ -87,7 +109,7 @@ def _ended(record: Record | None) -> Generator[PullEvent, None, bool]:
     """The end of a download that another chatterm had; gives whether it is done."""
     match record and record.download.state:
         case None:
-            raise DownloadStopped("The download was cancelled in another chatterm.", "Run it again to begin anew.")
+            raise _cancelled()
         case DownloadState.PAUSED:
             raise DownloadStopped("The download was paused in another chatterm.", "Run it again to go on.")
         case DownloadState.FAILED:
@@ -98,6 +120,10 @@ def _ended(record: Record | None) -> Generator[PullEvent, None, bool]:
             yield Pulled(Path(record.download.path), 0)
             return True
     return False  # nobody has it any more: it is ours
+
+
+def _cancelled() -> DownloadStopped:
+    return DownloadStopped("The download was cancelled in another chatterm.", "Run it again to begin anew.")
 
 
 def _forget(ledger: Ledger, key: str) -> None:

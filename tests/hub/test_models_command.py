@@ -16,11 +16,13 @@ from typer.testing import CliRunner, Result
 
 from chatterm import paths
 from chatterm.cli.models import app
+from chatterm.downloads.ledger import Ledger, Wish
 from chatterm.hub import cache
 from chatterm.settings import save
 
 REPO, FILE = "lab/Tiny-GGUF", "Tiny-Q4_K_M.gguf"
 DEADLINE = 60
+PULL = [sys.executable, "-m", "chatterm", "models", "pull", REPO]
 
 
 def models(*arguments: str, answer: str = "") -> Result:
@@ -93,7 +95,82 @@ def test_ctrl_c_keeps_what_came_and_says_so(hub: FakeHub) -> None:
     assert output == ""
     assert "run the same command again" in errors
     assert "Traceback" not in errors
+    assert "paused" in models("downloads").stdout
+    n_before = hub.n_sent
     assert models("pull", REPO).exit_code == 0
+    assert hub.n_sent - n_before < 1_000_000
+    assert "done" in models("downloads").stdout
+
+
+def test_downloads_are_listed_with_what_is_the_matter(hub: FakeHub) -> None:
+    assert "no downloads" in models("downloads").stderr
+    hub.add("lab/Evil", "evil\x1b[31m.gguf", b"1")
+    hub.faults.flip_byte = 3
+    assert models("pull", REPO).exit_code == 1
+
+    done = models("downloads")
+
+    assert [row.split() for row in done.stdout.splitlines()] == [
+        ["NAME", "STATE", "HERE", "SIZE", "FROM"],
+        ["Tiny-Q4_K_M", "failed", "100", "%", "1", "MB", REPO],
+    ]
+    assert "its hash differs" in done.stderr
+    (record,) = [json.loads(row) for row in models("downloads", "--json").stdout.splitlines()]
+    assert (record["repo"], record["state"], record["n_total"]) == (REPO, "failed", 1_000_000)
+
+
+def test_a_damaged_list_of_downloads_is_said() -> None:
+    folder = paths.ensure(paths.downloads_folder())
+    (folder / "0123456789abcdef0123.json").write_text("{")
+
+    done = models("downloads")
+
+    assert done.exit_code == 0
+    assert "is damaged" in done.stderr
+
+
+def test_a_pull_of_which_nothing_came_is_not_kept_in_the_list(hub: FakeHub) -> None:
+    assert models("pull", "lab/None").exit_code == 1
+    assert models("downloads").stdout == ""
+
+
+def test_pull_follows_what_another_chatterm_fetches(hub: FakeHub) -> None:
+    hub.faults.hold_after = 8 * PIECE
+    pulls = [subprocess.Popen(PULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert hub.faults.reached.wait(DEADLINE)
+    follower = next(pull for pull in pulls if follows(pull))
+    hub.faults.release.set()
+
+    outputs = {pull: pull.communicate(timeout=DEADLINE) for pull in pulls}
+
+    assert [pull.returncode for pull in pulls] == [0, 0]
+    assert len({output for output, _ in outputs.values()}) == 1
+    assert Path(outputs[follower][0].strip()).read_bytes() == hub.repos[REPO].files[FILE]
+    assert hub.n_sent == 1_000_000
+
+
+def test_pull_says_that_the_other_chatterm_cancelled_it(hub: FakeHub) -> None:
+    hub.faults.hold_after = 8 * PIECE
+    pulls = [subprocess.Popen(PULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert hub.faults.reached.wait(DEADLINE)
+    assert any(follows(pull) for pull in pulls)
+    hub.faults.before_piece = lambda _: False
+    hub.faults.release.set()
+    (record,) = paths.downloads_folder().glob("*.json")
+    Ledger().wish(record.stem, Wish.CANCEL)
+
+    errors = [pull.communicate(timeout=DEADLINE)[1] for pull in pulls]
+
+    assert [pull.returncode for pull in pulls] == [1, 1]
+    assert all("was cancelled in another chatterm" in said for said in errors), errors
+    assert models("downloads").stdout == ""
+    assert cache.unfinished() == []
+
+
+def follows(pull: subprocess.Popen[str]) -> bool:
+    """Whether a pull says that another chatterm fetches it; the other one of two says something else first."""
+    assert pull.stderr
+    return "Another chatterm is fetching" in pull.stderr.readline()
 
 
 def test_a_bar_is_drawn_on_a_terminal(hub: FakeHub) -> None:
@@ -201,6 +278,7 @@ def test_what_downloads_left_can_be_removed(hub: FakeHub) -> None:
 
     assert "1 MB are free again" in done.stderr
     assert cache.unfinished() == []
+    assert models("downloads").stdout == ""
 
 
 def test_info_tells_what_the_header_says(tmp_path: Path) -> None:
