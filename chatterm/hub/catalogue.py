@@ -7,6 +7,7 @@ out. Nothing here imports huggingface_hub before the Hub is asked.
 from __future__ import annotations
 
 import re
+import time
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -123,18 +124,19 @@ def search(query: Query, limit: int = 50, *, deadline_seconds: float = 30.0) -> 
     Args:
         query: What is searched for.
         limit: The most that are wanted.
-        deadline_seconds: How long the Hub may take for each of its answers.
+        deadline_seconds: How long the Hub may take for each of its answers; no page is turned later than that.
 
     Raises:
         HubError: as `Hub` tells.
     """
     hub = Hub(deadline_seconds)
     repo = _named(query.words)
-    if not repo:
-        return _matches(hub, query, query.words.strip(), limit)
-    found = [*_exactly(hub, repo), *_matches(hub, query, repo, limit)]
-    found = found or _matches(hub, query, repo.partition("/")[2], limit)
-    return list({each.repo: each for each in found}.values())[:limit]
+    if repo:
+        found = [*_exactly(hub, repo), *_matches(hub, query, repo, limit)]
+        found = found or _matches(hub, query, repo.partition("/")[2], limit)
+    else:
+        found = _matches(hub, query, query.words.strip(), limit)
+    return list({each.repo: each for each in found}.values())[:limit]  # pages can overlap
 
 
 def about(repo: str) -> Found:
@@ -223,6 +225,7 @@ def _entry(hub: Hub, repo: str) -> Any:
 def _matches(hub: Hub, query: Query, words: str, limit: int) -> list[Found]:
     """What the Hub finds and the filters let pass, from as many pages as are needed and sensible."""
     path, parameters = "/api/models", _parameters(query, words, limit)
+    ends = time.monotonic() + hub.deadline_seconds
     found: list[Found] = []
     for _ in range(_MAX_PAGES):
         try:
@@ -232,7 +235,7 @@ def _matches(hub: Hub, query: Query, words: str, limit: int) -> list[Found]:
                 break
             raise
         found += [each for each in map(_found, page.content) if each is not None and _passes(each, query)]
-        if len(found) >= limit or not page.next:
+        if len(found) >= limit or not page.next or time.monotonic() > ends:
             break
         path, parameters = page.next, {}  # it carries its own
     return found[:limit]
@@ -263,7 +266,7 @@ def _parameters(query: Query, words: str, limit: int) -> dict[str, Any]:
         parameters["search"] = words
     if query.min_parameters or query.max_parameters:
         least, most = query.min_parameters // _BILLION, -(-query.max_parameters // _BILLION)
-        parameters["num_parameters"] = f"min:{least}B" + (f",max:{most}B" if most else "")
+        parameters["num_parameters"] = (f"min:{least}B" if least else "min:0") + (f",max:{most}B" if most else "")
     return parameters
 
 
