@@ -1,8 +1,8 @@
 """Which models are on this machine and on the servers that are known, and how to name, fetch and remove one.
 
-Looks into the Hugging Face cache, into the folders that the settings name and into those of LM Studio and Ollama,
-and adds the tutor, which is part of chatterm. It reads names and sizes, never weights; what a model can do only the engine knows. Nothing here imports
-huggingface_hub before something is fetched.
+Looks into the Hugging Face cache, into the folders that the settings name and into those of LM Studio and
+Ollama, and adds the tutor, which is part of chatterm. It reads names and sizes, never weights; what a model
+can do only the engine knows. Nothing here imports huggingface_hub before the Hub is asked.
 """
 
 from __future__ import annotations
