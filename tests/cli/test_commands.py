@@ -112,8 +112,7 @@ def test_doctor_says_which_library_is_used_where_another_one_is_named() -> None:
 def test_doctor_names_a_folder_that_holds_no_library(tmp_path: Path) -> None:
     done = run("doctor", LLAMA_CPP_LIB_PATH=str(tmp_path))
     assert done.returncode == 1
-    assert f"LLAMA_CPP_LIB_PATH names {tmp_path}" in done.stdout
-    assert "unset the variable" in done.stdout
+    assert f"LLAMA_CPP_LIB_PATH names {tmp_path}: unset it" in done.stdout
 
 
 def test_doctor_says_that_rpc_servers_are_left_out_by_a_build_without_rpc() -> None:

@@ -154,7 +154,7 @@ def _remedy() -> str:
     folder = os.environ.get("LLAMA_CPP_LIB_PATH")
     if folder is None:
         return REMEDY
-    return f"LLAMA_CPP_LIB_PATH names {folder}: put a build of {VERSION} there, or unset the variable."
+    return f"LLAMA_CPP_LIB_PATH names {folder}: unset it, or put the libraries of {VERSION} there. Else: {REMEDY}"
 
 
 def is_about_memory(line: str) -> bool:
