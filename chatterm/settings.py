@@ -178,6 +178,14 @@ class LoadOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Lock in memory", "Keep the weights from being swapped out, where the system lets chatterm lock so much."
         ),
     ] = False
+    keep_loaded: Annotated[
+        bool,
+        _about(
+            "Keep loaded",
+            "Keep the model in memory while another one answers, as long as there is room: then it is back at once,"
+            " and remembers the conversation. Not on a GPU.",
+        ),
+    ] = False
     template: Annotated[
         str,
         _about("Chat template", "Jinja text, or a file that holds it; used instead of the one that the model carries."),

@@ -18,6 +18,7 @@ import msgspec
 
 from chatterm.address import Address
 from chatterm.engine.base import Capabilities, EngineReport, Prompt, TokenPiece
+from chatterm.engine.kept import KeptModels
 from chatterm.engine.process import COMMAND, WorkerProcess
 from chatterm.engine.wire import (
     Asked,
@@ -71,6 +72,7 @@ class LocalEngine:
     def model(self) -> ModelInfo | None:
         """The model that is loaded; None when there is none, also after the worker has died."""
         return self._model
+        self._kept = KeptModels()
 
     @property
     def pid(self) -> int | None:
@@ -95,8 +97,9 @@ class LocalEngine:
         async with self._busy:
             await asyncio.to_thread(check_file, address)
             yield Loading(LoadStage.STARTING)
-            if self.last_load and self.last_load[1].rpc_servers != options.rpc_servers:
-                await self._end()  # llama.cpp forgets no server that it was told of
+            if (kept := await self._change_to(address, options)) is not None:
+                yield Loaded(kept)
+                return
             await self._running()
             self.last_load = (address, options)
             async with aclosing(self._load(address, options)) as events:
@@ -137,15 +140,53 @@ class LocalEngine:
             return (await self._one(MakeReport(), Reported)).report
 
     async def unload(self) -> None:
-        """Free the model's memory, by ending the process that holds it."""
+        """Free the model's memory, by ending the process that holds it; one that shall stay is put aside instead."""
         async with self._busy:
             await self._settled()
-            await self._end()
+            if not self._put_aside():
+                await self._end()
 
     async def close(self) -> None:
         """Free everything, also while a request is running; the engine is not used afterwards."""
         await self._settled()
         await self._end()
+        await self._kept.end()
+
+    async def _change_to(self, path: Path, options: LoadOptions) -> ModelInfo | None:
+        """Get ready for another model; gives it where it was kept, then nothing is left to be done.
+
+        The one that is loaded is put aside where it shall stay and there is room for both.
+        """
+        await self._settled()
+        last, stays = self.last_load, self._may_stay and self.last_load is not None and self.last_load[0] != path
+        kept = await self._kept.take(path, options)
+        has_room = kept is not None or not (stays or self._kept.names) or await self._kept.make_room(path)
+        is_put_aside = stays and has_room and self._put_aside()
+        if not is_put_aside and (kept is not None or (last and last[1].rpc_servers != options.rpc_servers)):
+            await self._end()  # also since llama.cpp forgets no server that it was told of
+        if kept is None:
+            return None
+        kept.worker.on_end = self._forget
+        self._worker, self._model, self.last_load = kept.worker, kept.model, (path, options)
+        self._must_reload, self._death = False, None
+        return kept.model
+
+    @property
+    def _may_stay(self) -> bool:
+        """Whether the model that is loaded shall stay in memory while another one answers; not on a GPU."""
+        is_wanted = self.last_load is not None and self.last_load[1].keep_loaded
+        return is_wanted and self._worker is not None and self._model is not None and not self._model.n_gpu_layers
+
+    def _put_aside(self) -> bool:
+        """Keep the model with its process while another one answers; False where it shall not stay."""
+        if not self._may_stay:
+            return False
+        assert self.last_load
+        assert self._model
+        assert self._worker
+        self._kept.keep(*self.last_load, self._model, self._worker)
+        self._worker = self._model = None
+        return True
 
     async def _load(self, path: Path, options: LoadOptions) -> AsyncGenerator[LoadEvent, None]:
         """Ask the worker to load, and remember what it says."""
