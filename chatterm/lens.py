@@ -148,6 +148,7 @@ class _Pool:
     def __init__(self, kept: Kept) -> None:
         self.logits = list(kept_logits(kept))
         self.counts = struct.unpack(f"<{len(kept.counts) // 2}H", kept.counts)
+        self.n_vocab = kept.n_vocab
         self.highest = self.logits[0]
         self.left = sorted(range(len(self.logits)), key=lambda i: -self.logits[i])
         """Which of the kept tokens are left, the likeliest first."""
@@ -182,7 +183,8 @@ class _Pool:
         shares, rest = self._shares()
         dropped, self._dropped = self._dropped, ()
         n_left = len(self.left) + self.n_rest
-        is_exact = self.is_exact and (not self.n_rest or self.rest.knows(self.inverse_temperature))
+        is_known = self.n_vocab > 0 and self.rest.knows(self.inverse_temperature)
+        is_exact = self.is_exact and (not self.n_rest or is_known)
         return StageView(stage, tuple(shares), rest, n_left, dropped, is_exact)
 
     def penalise(self, sampling: Sampling) -> None:

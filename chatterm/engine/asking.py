@@ -7,6 +7,7 @@ Pure; what is sent where, and what becomes of it, `connection` and `remote` know
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,6 +23,11 @@ _LONGEST = ("max_tokens", "max_completion_tokens")
 _GO_ON = "Go on exactly where you stopped. Repeat nothing of it, and say nothing about it."
 
 
+PROBABILITIES: Mapping[str, Any] = MappingProxyType({"logprobs": True, "top_logprobs": 20})
+"""What asks for the probabilities of tokens; more candidates are refused by OpenAI."""
+_PROBABILITIES_OF_TEXT: Mapping[str, Any] = MappingProxyType({"logprobs": 5})
+
+
 class Question(NamedTuple):
     """One request."""
 
@@ -33,12 +39,19 @@ class Question(NamedTuple):
 
 
 def question(
-    server: Server, model: str, prompt: Prompt, sampling: Sampling, refused: Mapping[str, str] | None = None
+    server: Server,
+    model: str,
+    prompt: Prompt,
+    sampling: Sampling,
+    refused: Mapping[str, str] | None = None,
+    *,
+    measure: bool = False,
 ) -> Question:
     """The request for a reply.
 
     Args:
         refused: Names in requests that this model has refused, and with which words.
+        measure: Whether the probabilities of tokens are asked for, too, where the server may know them.
 
     Raises:
         ServerError: the server takes no text without a chat template.
@@ -61,6 +74,8 @@ def question(
     body |= {"stream": True} if "stream" not in refused else {}
     if server.preset.usage == "asked" and "stream" in body:
         body["stream_options"] = {"include_usage": True}
+    if measure and server.preset.has_logprobs:
+        body |= PROBABILITIES if prompt.raw is None else _PROBABILITIES_OF_TEXT
     if prompt.raw is None:
         body |= server.preset.extra
     body |= _settings(server, prompt, sampling, refused, notes)

@@ -5,14 +5,15 @@ An engine turns a prompt into events. It knows no conversations, no store and no
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from typing import Protocol
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Literal, Protocol
 
 import msgspec
 
 from chatterm.address import Address
 from chatterm.conversation import Role
 from chatterm.events import LoadEvent, ModelInfo, ReplyEvent
+from chatterm.glass import GlassRequest, GlassResult
 from chatterm.settings import LoadOptions, Sampling, TemplateValue
 
 
@@ -38,6 +39,11 @@ class Prompt(msgspec.Struct, frozen=True):
     """The last turn is a reply that was cut: go on from its last token instead of opening a new one."""
 
 
+Measure = Literal["probabilities", "stages", "prompt", "window", "branches", "inside"]
+"""What can be measured: the probabilities of each token; what each stage of the sampler did; the tokens of the prompt;
+the context window; a reply that is begun with given tokens; what happens inside the model."""
+
+
 class Capabilities(msgspec.Struct, frozen=True):
     """What an engine can do; a view whose measure is missing says so instead of drawing nothing."""
 
@@ -45,6 +51,12 @@ class Capabilities(msgspec.Struct, frozen=True):
     can_load: bool = True
     reports_prefill: bool = True
     reports_token_ids: bool = True
+    missing: Mapping[Measure, str] = {}
+    """What it cannot measure, each with the reason, in a sentence for the user."""
+
+    def why_not(self, measure: Measure) -> str:
+        """Why something cannot be measured; "" where it can."""
+        return self.missing.get(measure, "")
 
 
 class Device(msgspec.Struct, frozen=True):
@@ -84,6 +96,56 @@ class TokenPiece(msgspec.Struct, frozen=True):
     is_control: bool = False
 
 
+class PromptPiece(msgspec.Struct, frozen=True):
+    """One token of a prompt, as the model reads it."""
+
+    id: int
+    piece: bytes
+    """Its bytes, which need not be whole characters; control tokens are spelled."""
+    is_special: bool = False
+    """Whether it is an instruction to the model rather than text."""
+    turn: int | None = None
+    """Which of the prompt's turns it belongs to, counted from 0; None for what the chat template puts around them."""
+    was_reused: bool = False
+    """Whether it came from the KV cache when the model was asked last."""
+    is_cached: bool = False
+    """Whether it would come from there now."""
+
+
+class WindowPart(msgspec.Struct, frozen=True):
+    """Tokens in a row in the context window that belong to one turn, or to the chat template."""
+
+    n_tokens: int
+    turn: PromptTurn | None = None
+    """None for what the chat template puts around the turns."""
+    is_reply: bool = False
+    """Whether it is the reply that was written last."""
+    n_reused: int = 0
+    """Tokens that came from the KV cache when the model was asked last; the others were evaluated then or since."""
+
+
+class WindowReport(msgspec.Struct, frozen=True):
+    """What is in the context window, from its start to its end."""
+
+    n_ctx: int
+    parts: tuple[WindowPart, ...] = ()
+    """In their order; their tokens are all that are in the window."""
+    dropped: tuple[int, ...] = ()
+    """Ids of the turns that had no place in it, oldest first."""
+    kv_bytes: int = 0
+    """Memory that the keys and values of these tokens take."""
+
+    @property
+    def n_used(self) -> int:
+        """Tokens in the window."""
+        return sum(part.n_tokens for part in self.parts)
+
+    @property
+    def n_free(self) -> int:
+        """Tokens that still have room."""
+        return self.n_ctx - self.n_used
+
+
 class Engine(Protocol):
     """What makes tokens.
 
@@ -121,8 +183,18 @@ class Engine(Protocol):
         """
         ...
 
-    def reply(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[ReplyEvent, None]:
+    def reply(
+        self, prompt: Prompt, sampling: Sampling, *, measure: bool = False, begins_with: Sequence[int] = ()
+    ) -> AsyncGenerator[ReplyEvent, None]:
         """Sample an answer, token by token; ends with `Finished`.
+
+        Args:
+            measure: Tell what each token was sampled from (`Measured`), as far as it is known here. It changes
+                no token.
+            begins_with: Ids of tokens with which the answer begins, instead of the reply that the prompt may end
+                with. Their text is told first. What a reply has in common with the last one is not evaluated
+                again: so a reply goes on, or takes another way from any of its tokens, at the cost of one. With
+                the same seed it draws what it would have drawn there. A step is one token (`max_tokens`).
 
         Raises:
             ModelNotFound: nothing is loaded.
@@ -136,6 +208,38 @@ class Engine(Protocol):
 
     async def count(self, prompt: Prompt) -> int:
         """Tokens that a prompt takes with the chat template around it."""
+        ...
+
+    async def inspect(self, request: GlassRequest) -> GlassResult:
+        """Look inside the model, at any token of a text; never changes what the model says or remembers.
+
+        The answer is of the class that the request names. `AbilitiesRequest` tells what can be seen.
+
+        Raises:
+            ModelNotFound: nothing is loaded.
+            NotVisible: it cannot be seen with this model, build or device; says why.
+            OutOfMemory, WorkerDied.
+        """
+        ...
+
+    async def tokenize_prompt(self, prompt: Prompt) -> list[PromptPiece]:
+        """What is really sent: the prompt with the chat template around it, as tokens.
+
+        Turns for which there is no room are left out, except where not even the last question has any.
+
+        Raises:
+            ModelNotFound: nothing is loaded.
+            ServerError: the engine cannot tell (`Capabilities.missing`).
+        """
+        ...
+
+    async def window(self) -> WindowReport:
+        """What is in the context window now.
+
+        Raises:
+            ModelNotFound: nothing is loaded.
+            ServerError: the engine cannot tell (`Capabilities.missing`).
+        """
         ...
 
     async def report(self) -> EngineReport:

@@ -5,13 +5,16 @@ Pure: it is given one decoded chunk after the other. Everything in them is optio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from chatterm.events import FinishReason
 
 _TAGS = {"<think>": "</think>", "<thought>": "</thought>"}
 """What some servers put around a thought at the start of the answer."""
+_MOST_CANDIDATES = 256
+_LEAST = -9999.0
+"""What OpenAI says of a token that is as good as impossible."""
 _REASONS = {
     "length": FinishReason.LENGTH,
     "max_tokens": FinishReason.LENGTH,
@@ -33,6 +36,17 @@ class Progress(NamedTuple):
     n_done: int
     n_total: int
     n_reused: int
+
+
+class Probable(NamedTuple):
+    """A token that was sampled, with its probability as far as the server tells it."""
+
+    piece: bytes
+    id: int | None
+    logprob: float
+    """Natural logarithm."""
+    top: tuple[Probable, ...] = ()
+    """The likeliest tokens, likewise, the likeliest first."""
 
 
 class Counts(NamedTuple):
@@ -60,8 +74,8 @@ class Reading:
         """Whether the text of a thought came."""
         self._thought = _Thought()
 
-    def read(self, chunk: Any) -> Iterator[Piece | Progress]:
-        """What a chunk brings."""
+    def read(self, chunk: Any) -> Iterator[Piece | Progress | Probable]:
+        """What a chunk brings; the probabilities of tokens before the text that they make."""
         if not isinstance(chunk, Mapping):
             return
         self._count(chunk)
@@ -72,6 +86,7 @@ class Reading:
         if isinstance(reason := choice.get("finish_reason"), str) and reason:
             self.reason = _REASONS.get(reason.lower(), FinishReason.END)
         delta = _table(choice.get("delta")) or _table(choice.get("message")) or {"content": choice.get("text")}
+        yield from _probabilities(choice.get("logprobs"))
         pieces = [piece for piece in self._pieces(delta) if piece.text]
         self.n_pieces += bool(pieces)
         self.has_thought = self.has_thought or any(piece.reasoning for piece in pieces)
@@ -192,6 +207,47 @@ def _texts(content: Any) -> Iterator[tuple[str, bool]]:
                 yield thought, True
         elif isinstance(text := _table(part).get("text"), str):
             yield text, False
+
+
+def _probabilities(logprobs: Any) -> Iterator[Probable]:
+    """The probabilities of a chunk's tokens, in the shape of `/chat/completions` or the older one of `/completions`."""
+    table = _table(logprobs)
+    for entry in map(_table, _items(table.get("content"))):
+        chosen = _probable(entry.get("token"), entry.get("logprob"), entry)
+        others = (
+            _probable(other.get("token"), other.get("logprob"), other)
+            for other in map(_table, _items(entry.get("top_logprobs")))
+        )
+        if chosen is not None:
+            yield chosen._replace(top=_descending(others))
+    tops = _items(table.get("top_logprobs"))
+    for i, (text, logprob) in enumerate(
+        zip(_items(table.get("tokens")), _items(table.get("token_logprobs")), strict=False)
+    ):
+        top = _table(tops[i]) if i < len(tops) else {}
+        if (chosen := _probable(text, logprob, {})) is not None:
+            yield chosen._replace(top=_descending(_probable(*other, {}) for other in top.items()))
+
+
+def _probable(text: Any, logprob: Any, entry: Mapping[str, Any]) -> Probable | None:
+    """One token of a list of probabilities; None for what is none."""
+    if not isinstance(text, str) or not isinstance(logprob, int | float):
+        return None
+    data, token = _items(entry.get("bytes")), entry.get("id")
+    is_data = bool(data) and all(isinstance(byte, int) and 0 <= byte < 256 for byte in data)
+    is_token = isinstance(token, int) and 0 <= token < 2**31
+    piece = bytes(data) if is_data else text.encode("utf-8", "replace")
+    return Probable(piece, token if is_token else None, max(_LEAST, min(0.0, float(logprob))))
+
+
+def _descending(top: Iterable[Probable | None]) -> tuple[Probable, ...]:
+    known = (each for each in top if each is not None)
+    return tuple(sorted(known, key=lambda each: -each.logprob)[:_MOST_CANDIDATES])
+
+
+def _items(value: Any) -> Sequence[Any]:
+    """A JSON list as it is; an empty one for everything else."""
+    return value if isinstance(value, list) else ()
 
 
 def _table(value: Any) -> Mapping[str, Any]:

@@ -5,12 +5,13 @@ Only one of them holds a model at a time. It knows neither llama.cpp nor HTTP.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from chatterm.address import Address, RemoteModel
-from chatterm.engine.base import Capabilities, Engine, EngineReport, Prompt, TokenPiece
+from chatterm.engine.base import Capabilities, Engine, EngineReport, Prompt, PromptPiece, TokenPiece, WindowReport
 from chatterm.events import Loaded, LoadEvent, ModelInfo, ReplyEvent
+from chatterm.glass import GlassRequest, GlassResult
 from chatterm.settings import LoadOptions, Sampling
 
 
@@ -52,9 +53,12 @@ class EitherEngine:
                     await other.unload()
                 yield event
 
-    async def reply(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[ReplyEvent, None]:
+    async def reply(
+        self, prompt: Prompt, sampling: Sampling, *, measure: bool = False, begins_with: Sequence[int] = ()
+    ) -> AsyncGenerator[ReplyEvent, None]:
         """As the engine does it that holds the model."""
-        async with aclosing(self._current.reply(prompt, sampling)) as events:
+        replying = self._current.reply(prompt, sampling, measure=measure, begins_with=begins_with)
+        async with aclosing(replying) as events:
             async for event in events:
                 yield event
 
@@ -65,6 +69,18 @@ class EitherEngine:
     async def count(self, prompt: Prompt) -> int:
         """As the engine does it that holds the model."""
         return await self._current.count(prompt)
+
+    async def inspect(self, request: GlassRequest) -> GlassResult:
+        """As the engine does it that holds the model."""
+        return await self._current.inspect(request)
+
+    async def tokenize_prompt(self, prompt: Prompt) -> list[PromptPiece]:
+        """As the engine does it that holds the model."""
+        return await self._current.tokenize_prompt(prompt)
+
+    async def window(self) -> WindowReport:
+        """As the engine does it that holds the model."""
+        return await self._current.window()
 
     async def report(self) -> EngineReport:
         """What llama.cpp on this machine is like."""

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from chatterm.address import Address
-from chatterm.engine.base import Capabilities, EngineReport, Prompt, TokenPiece
+from chatterm.engine.base import Capabilities, EngineReport, Prompt, PromptPiece, TokenPiece, WindowReport
 from chatterm.engine.kept import KeptModels
 from chatterm.engine.process import COMMAND, WorkerProcess
 from chatterm.engine.wire import (
@@ -26,15 +26,22 @@ from chatterm.engine.wire import (
     CountPrompt,
     Done,
     Failure,
+    Inspect,
+    Inspected,
     LoadModel,
     MakeReport,
     Pieces,
+    PromptPieces,
     Reported,
+    ShowWindow,
+    SplitPrompt,
     SplitText,
+    Window,
     WriteReply,
 )
 from chatterm.errors import ModelNotFound, ModelUnreadable, WorkerDied
 from chatterm.events import Finished, Loaded, LoadEvent, Loading, LoadStage, ModelInfo, ReplyEvent, Tuned
+from chatterm.glass import GlassRequest, GlassResult
 from chatterm.settings import LoadOptions, Sampling
 
 PATIENCE_SECONDS = 2.0
@@ -65,6 +72,7 @@ class LocalEngine:
         """True after a worker was killed because it did not stop: it is not the user's loss."""
         self._death: WorkerDied | None = None
         """How the model was lost while nobody asked anything: the next request hears of it."""
+        self._kept = KeptModels()
         self._busy = asyncio.Lock()
         self._settling: asyncio.Task[None] | None = None
 
@@ -72,7 +80,6 @@ class LocalEngine:
     def model(self) -> ModelInfo | None:
         """The model that is loaded; None when there is none, also after the worker has died."""
         return self._model
-        self._kept = KeptModels()
 
     @property
     def pid(self) -> int | None:
@@ -106,7 +113,9 @@ class LocalEngine:
                 async for event in events:
                     yield event
 
-    async def reply(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[ReplyEvent, None]:
+    async def reply(
+        self, prompt: Prompt, sampling: Sampling, *, measure: bool = False, begins_with: Sequence[int] = ()
+    ) -> AsyncGenerator[ReplyEvent, None]:
         """Sample an answer, token by token; ends with `Finished`.
 
         Raises:
@@ -115,7 +124,8 @@ class LocalEngine:
         """
         async with self._busy:
             await self._loaded()
-            async with aclosing(self._answers(WriteReply(prompt, sampling), self._patience_seconds)) as events:
+            ask = WriteReply(prompt, sampling, measure, tuple(begins_with))
+            async with aclosing(self._answers(ask, self._patience_seconds)) as events:
                 async for event in events:
                     if isinstance(event, Tuned) and self._model:
                         self._model = msgspec.structs.replace(self._model, n_threads=event.n_threads)
@@ -132,6 +142,38 @@ class LocalEngine:
         async with self._busy:
             await self._loaded()
             return (await self._one(CountPrompt(prompt), Counted)).n_tokens
+
+    async def inspect(self, request: GlassRequest) -> GlassResult:
+        """Look inside the model, at any token of a text; cancelling ends it early.
+
+        Raises:
+            ModelNotFound: nothing is loaded.
+            NotVisible: it cannot be seen with this model, build or device; says why.
+            OutOfMemory, WorkerDied.
+        """
+        async with self._busy:
+            await self._loaded()
+            return (await self._one(Inspect(request), Inspected)).result
+
+    async def tokenize_prompt(self, prompt: Prompt) -> list[PromptPiece]:
+        """What is really sent: the prompt with the chat template around it, as tokens.
+
+        Raises:
+            ModelNotFound: nothing is loaded.
+        """
+        async with self._busy:
+            await self._loaded()
+            return (await self._one(SplitPrompt(prompt), PromptPieces)).pieces
+
+    async def window(self) -> WindowReport:
+        """What is in the context window now.
+
+        Raises:
+            ModelNotFound: nothing is loaded.
+        """
+        async with self._busy:
+            await self._loaded()
+            return (await self._one(ShowWindow(), Window)).report
 
     async def report(self) -> EngineReport:
         """Versions, devices and problems; does not need a model."""

@@ -9,19 +9,34 @@ from __future__ import annotations
 import asyncio
 import difflib
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from types import MappingProxyType
 
 from chatterm.address import Address, RemoteModel
 from chatterm.engine import servers
-from chatterm.engine.base import Capabilities, EngineReport, Prompt, TokenPiece
+from chatterm.engine.base import Capabilities, EngineReport, Measure, Prompt, PromptPiece, TokenPiece, WindowReport
 from chatterm.engine.connection import Connection, ListedModel
 from chatterm.engine.remote_reply import Patience, RemoteReply
 from chatterm.engine.servers import Server
-from chatterm.errors import ModelNotFound, ModelsNotListed, ServerError
+from chatterm.errors import ModelNotFound, ModelsNotListed, NotVisible, ServerError
 from chatterm.events import Loaded, LoadEvent, Loading, LoadStage, ModelInfo, ReplyEvent
+from chatterm.glass import AbilitiesRequest, GlassAbilities, GlassRequest, GlassResult
 from chatterm.settings import LoadOptions, Sampling, ServerSettings
 from chatterm.text import line
+
+_OUT_OF_SIGHT = "Not available here, because the model runs on a server, which does not let anybody look inside it."
+
+
+_MISSING: Mapping[Measure, str] = MappingProxyType(
+    {
+        "stages": "A server does not tell what each stage of its sampler does.",
+        "prompt": "A server does not tell how it cuts text into tokens.",
+        "window": "A server does not tell what is in its context window.",
+        "branches": "A server does not begin a reply with given tokens.",
+        "inside": _OUT_OF_SIGHT,
+    }
+)
 
 
 class RemoteEngine:
@@ -34,7 +49,6 @@ class RemoteEngine:
             chosen: The servers in the settings; presets are known besides.
             patience: How failures are waited out.
         """
-        self.capabilities = Capabilities(is_local=False, reports_prefill=False, reports_token_ids=False)
         self._chosen = chosen or {}
         self._patience = patience or Patience()
         self._model: ModelInfo | None = None
@@ -43,6 +57,17 @@ class RemoteEngine:
         self._refused: dict[str, dict[str, str]] = {}
         """By SERVER:MODEL: what it does not take, by its name in requests, and the words of the refusal."""
         self._busy = asyncio.Lock()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this engine can do with the model that it has."""
+        missing = dict(_MISSING)
+        if self._connection is not None and not self._connection.server.preset.has_logprobs:
+            missing["probabilities"] = f"{self._connection.server.name} does not tell the probabilities of tokens."
+        elif self._connection is not None and self._model is not None and "logprobs" in self._refused_by(self._model):
+            said = self._refused_by(self._model)["logprobs"]
+            missing["probabilities"] = f"{self._connection.server.name} refused to tell probabilities: {line(said)}"
+        return Capabilities(is_local=False, reports_prefill=False, reports_token_ids=False, missing=missing)
 
     @property
     def model(self) -> ModelInfo | None:
@@ -90,7 +115,9 @@ class RemoteEngine:
             )
             yield Loaded(self._model, time.monotonic() - began, (*_warnings(server), *notes))
 
-    async def reply(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[ReplyEvent, None]:
+    async def reply(
+        self, prompt: Prompt, sampling: Sampling, *, measure: bool = False, begins_with: Sequence[int] = ()
+    ) -> AsyncGenerator[ReplyEvent, None]:
         """Let the server answer; ends with `Finished`. Failures before the first token are waited out.
 
         Raises:
@@ -102,9 +129,10 @@ class RemoteEngine:
         async with self._busy:
             if self._connection is None or self._model is None:
                 raise ModelNotFound("No model is loaded.", "Choose one in the settings.")
-            asked = RemoteReply(
-                self._connection, self._model, self._name, self._refused_by(self._model), self._patience
-            )
+            if begins_with:
+                raise _untold("branches")
+            refused = self._refused_by(self._model)
+            asked = RemoteReply(self._connection, self._model, self._name, refused, self._patience, measure=measure)
             async with aclosing(asked.answer(prompt, sampling)) as events:
                 async for event in events:
                     yield event
@@ -120,6 +148,24 @@ class RemoteEngine:
     async def count(self, prompt: Prompt) -> int:
         """As for `tokenize`."""
         return len(await self.tokenize("".join(turn.text for turn in prompt.turns)))
+
+    async def inspect(self, request: GlassRequest) -> GlassResult:
+        """That nothing can be seen, and why.
+
+        Raises:
+            NotVisible: for all that needs the model itself.
+        """
+        if isinstance(request, AbilitiesRequest):
+            return GlassAbilities.none(_OUT_OF_SIGHT)
+        raise NotVisible(_OUT_OF_SIGHT, "Choose a model on this machine.")
+
+    async def tokenize_prompt(self, prompt: Prompt) -> list[PromptPiece]:  # noqa: ARG002
+        """As for `tokenize`."""
+        raise _untold("prompt")
+
+    async def window(self) -> WindowReport:
+        """As for `tokenize`."""
+        raise _untold("window")
 
     async def report(self) -> EngineReport:
         """Nothing: there is no library here."""
@@ -141,6 +187,10 @@ class RemoteEngine:
 
     def _refused_by(self, model: ModelInfo) -> dict[str, str]:
         return self._refused.setdefault(model.name, {})
+
+
+def _untold(measure: Measure) -> ServerError:
+    return ServerError(_MISSING[measure], "Choose a model on this machine.")
 
 
 async def _looked_up(connection: Connection, name: str) -> tuple[ListedModel, list[str]]:

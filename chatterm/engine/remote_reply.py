@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
-from chatterm.engine.asking import Question, question, shortened
+from chatterm.engine.asking import PROBABILITIES, Question, question, shortened
 from chatterm.engine.base import Prompt
 from chatterm.engine.connection import Connection, Refused
-from chatterm.engine.delta import Piece, Progress, Reading
+from chatterm.engine.delta import Piece, Probable, Progress, Reading
+from chatterm.engine.probabilities import Probabilities
 from chatterm.engine.refusal import refused_names
 from chatterm.errors import (
     KeyRefused,
@@ -62,7 +63,14 @@ class RemoteReply:
     """Answers one prompt."""
 
     def __init__(
-        self, connection: Connection, model: ModelInfo, name: str, refused: dict[str, str], patience: Patience
+        self,
+        connection: Connection,
+        model: ModelInfo,
+        name: str,
+        refused: dict[str, str],
+        patience: Patience,
+        *,
+        measure: bool = False,
     ) -> None:
         self._connection = connection
         self._server = connection.server
@@ -70,6 +78,7 @@ class RemoteReply:
         self._name = name
         self._refused = refused
         self._patience = patience
+        self._probabilities = Probabilities() if measure else None
         self._dropped: tuple[int, ...] = ()
         self._has_prompted = False
         self._first_token: float | None = None
@@ -79,7 +88,7 @@ class RemoteReply:
         """The events of the reply."""
         began, n_failed, tried = time.monotonic(), 0, dict(self._refused)
         while True:
-            asked = question(self._server, self._name, prompt, sampling, tried)
+            asked = question(self._server, self._name, prompt, sampling, tried, measure=self._probabilities is not None)
             reading = Reading()
             try:
                 async with aclosing(self._read(asked, reading)) as events:
@@ -114,10 +123,27 @@ class RemoteReply:
         """What one request brings, beginning with the first token."""
         async with aclosing(self._connection.chunks(asked)) as chunks:
             async for chunk in chunks:
-                for event in reading.read(chunk):
-                    yield self._event(event)
+                for event in self._events(list(reading.read(chunk))):
+                    yield event
         for piece in reading.rest():
             yield self._event(piece)
+
+    def _events(self, found: list[Piece | Progress | Probable]) -> Iterator[ReplyEvent]:
+        """What one chunk brings, as events."""
+        probable = [each for each in found if isinstance(each, Probable)]
+        told = [each for each in found if not isinstance(each, Probable)]
+        start = None
+        if self._probabilities is not None and probable:
+            measured, written = self._probabilities.measured(probable)
+            yield from measured
+            if written == "".join(piece.text for piece in told if isinstance(piece, Piece)):
+                start = measured[0].start
+        for piece in told:
+            event = self._event(piece)
+            if isinstance(event, Token) and start is not None:
+                event = msgspec.structs.replace(event, start=start)
+                start += len(event.text)
+            yield event
 
     def _event(self, piece: Piece | Progress) -> ReplyEvent:
         if isinstance(piece, Progress):
@@ -151,7 +177,8 @@ class RemoteReply:
         """What may be the reason of a refusal that names none: what is not the user's own wish."""
         if isinstance(refused.error, KeyRefused | ModelNotFound):
             return []
-        return [name for name in (*self._server.preset.extra, "stream_options") if name in asked.body]
+        doubtful = (*self._server.preset.extra, "stream_options", *PROBABILITIES)
+        return [name for name in doubtful if name in asked.body]
 
     def _finished(self, reading: Reading, sampling: Sampling, began: float) -> Finished:
         """The end, with what the server has counted, else with what was seen here."""

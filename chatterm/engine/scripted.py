@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+import zlib
 from collections.abc import AsyncGenerator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import msgspec
 
 from chatterm.address import Address
-from chatterm.engine.base import Capabilities, EngineReport, Prompt, TokenPiece
+from chatterm.engine.base import Capabilities, EngineReport, Prompt, PromptPiece, TokenPiece, WindowPart, WindowReport
+from chatterm.engine.scripted_measure import N_VOCAB, measured, other_word
 from chatterm.errors import ChattermError, ModelNotFound
 from chatterm.events import (
     Finished,
@@ -30,6 +33,7 @@ from chatterm.events import (
     Token,
     Trimmed,
 )
+from chatterm.glass import GlassRequest, GlassResult
 from chatterm.settings import LoadOptions, Sampling
 
 
@@ -66,6 +70,10 @@ class ScriptedEngine:
         self.prompts: list[Prompt] = []
         """What was asked, for tests to look at."""
         self.samplings: list[Sampling] = []
+        self.begun: list[tuple[int, ...]] = []
+        """With which tokens each reply was begun."""
+        self.n_said = 0
+        """Tokens of the last reply."""
         self.n_starts = 0
 
     async def start(self) -> None:
@@ -95,31 +103,51 @@ class ScriptedEngine:
         )
         yield Loaded(self.model)
 
-    async def reply(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[ReplyEvent, None]:
-        """The next line of the script, a word a token."""
+    async def reply(
+        self, prompt: Prompt, sampling: Sampling, *, measure: bool = False, begins_with: Sequence[int] = ()
+    ) -> AsyncGenerator[ReplyEvent, None]:
+        """The next line of the script, a word a token; one that is begun goes on behind as many of its words."""
         if self.model is None:
             raise ModelNotFound("No model is loaded.", "Choose one in the settings.")
         line = self.script[min(len(self.prompts), len(self.script) - 1)]
         self.prompts.append(prompt)
         self.samplings.append(sampling)
-        n_prompt = await self.count(prompt)
+        self.begun.append(tuple(begins_with))
+        n_prompt = await self.count(prompt) + len(begins_with)
         seed = sampling.seed if sampling.seed >= 0 else 7
         if line.trimmed:
             yield Trimmed(line.trimmed, n_prompt, n_prompt, self.model.n_ctx)
-        yield Prompted(n_prompt, 0, seed, "model")
+        yield Prompted(n_prompt, max(0, n_prompt - 1) if begins_with else 0, seed, "model")
         yield Prefilling(n_prompt, n_prompt)
-        n_generated = 0
-        for text, reasoning in ((line.reasoning, True), (line.text, False)):
-            for word in re.findall(r"\s*\S+\s*$|\s*\S+", text):
-                if n_generated and self.gate is not None:
-                    await self.gate.wait()
-                await asyncio.sleep(self.pause_seconds)
-                n_generated += 1
-                yield Token(word, n_generated, reasoning)
+        words = [(word, False) for word in _words(line.text)]
+        words = [(word, True) for word in _words(line.reasoning)] + words
+        n_generated, start, reason = 0, 0, FinishReason.END
+        self.n_said = len(begins_with)
+        for index, token in enumerate(begins_with):
+            is_said = token == index + 1 and index < len(words)
+            word, reasoning = words[index] if is_said else (other_word(token), False)
+            yield Token(word, None, reasoning, start if measure else None)
+            start += len(word)
+        for index, (word, reasoning) in enumerate(words[len(begins_with) :], start=len(begins_with)):
+            if n_generated and self.gate is not None:
+                await self.gate.wait()
+            await asyncio.sleep(self.pause_seconds)
+            n_generated += 1
+            if measure:
+                yield measured(index, word, index + 1, start, sampling)
+            yield Token(word, index + 1, reasoning, start if measure else None)
+            start += len(word)
+            self.n_said = index + 1
+            if n_generated == sampling.max_tokens:
+                reason = FinishReason.LENGTH
+                break
+        if measure and reason is FinishReason.END and not line.error:
+            end = measured(self.n_said, "<|im_end|>", 2, start, sampling)
+            yield msgspec.structs.replace(end, end=start, is_end=True)
         if line.error:
             raise line.error
         yield Finished(
-            FinishReason.END,
+            reason,
             n_prompt=n_prompt,
             n_generated=n_generated,
             seed=seed,
@@ -139,6 +167,49 @@ class ScriptedEngine:
         texts = [prompt.raw] if prompt.raw is not None else [turn.text for turn in prompt.turns]
         return len(await self.tokenize(" ".join(texts)))
 
+    async def inspect(self, request: GlassRequest) -> GlassResult:
+        """Made-up numbers, the same every time."""
+        from chatterm.engine.scripted_glass import seen
+
+        return seen(request)
+
+    async def tokenize_prompt(self, prompt: Prompt) -> list[PromptPiece]:
+        """The words of the prompt between ChatML's tags."""
+        if self.model is None:
+            raise ModelNotFound("No model is loaded.", "Choose one in the settings.")
+        if prompt.raw is not None:
+            return [PromptPiece(piece.id, piece.piece) for piece in await self.tokenize(prompt.raw)]
+        pieces: list[PromptPiece] = []
+        for place, turn in enumerate(prompt.turns):
+            said = [PromptPiece(0, piece.piece, turn=place) for piece in await self.tokenize(turn.text)]
+            pieces += [
+                PromptPiece(0, b"<|im_start|>", is_special=True),
+                PromptPiece(0, f"{turn.role}\n".encode()),
+                *said,
+            ]
+            if not (prompt.continues and place + 1 == len(prompt.turns)):
+                pieces += [PromptPiece(0, b"<|im_end|>", is_special=True), PromptPiece(0, b"\n")]
+        if not prompt.continues:
+            pieces += [PromptPiece(0, b"<|im_start|>", is_special=True), PromptPiece(0, b"assistant\n")]
+        return [msgspec.structs.replace(piece, id=zlib.crc32(piece.piece) % N_VOCAB) for piece in pieces]
+
+    async def window(self) -> WindowReport:
+        """The last prompt and what was said to it."""
+        if self.model is None:
+            raise ModelNotFound("No model is loaded.", "Choose one in the settings.")
+        if not self.prompts:
+            return WindowReport(self.model.n_ctx)
+        prompt = self.prompts[-1]
+        places = [piece.turn for piece in await self.tokenize_prompt(prompt)]
+        parts = [
+            WindowPart(len(list(group)), None if place is None else prompt.turns[place])
+            for place, group in groupby(places)
+        ]
+        parts.append(WindowPart(self.n_said, is_reply=True))
+        n_used = sum(part.n_tokens for part in parts)
+        line = self.script[min(len(self.prompts), len(self.script)) - 1]
+        return WindowReport(self.model.n_ctx, tuple(parts), line.trimmed, n_used * 12_288)
+
     async def report(self) -> EngineReport:
         """Nothing to report."""
         return EngineReport("scripted", "scripted")
@@ -150,3 +221,8 @@ class ScriptedEngine:
     async def close(self) -> None:
         """Nothing to free."""
         self.model = None
+
+
+def _words(text: str) -> list[str]:
+    """A text cut into words, each with the space before it; the last one has what follows it, too."""
+    return re.findall(r"\s*\S+\s*$|\s*\S+", text)

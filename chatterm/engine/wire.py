@@ -12,18 +12,20 @@ from collections.abc import Iterator
 import msgspec
 
 from chatterm import errors
-from chatterm.engine.base import EngineReport, Prompt, TokenPiece
+from chatterm.engine.base import EngineReport, Prompt, PromptPiece, TokenPiece, WindowReport
 from chatterm.events import (
     Event,
     Finished,
     Loaded,
     Loading,
+    Measured,
     Prefilling,
     Prompted,
     Token,
     Trimmed,
     Tuned,
 )
+from chatterm.glass import GlassRequest, GlassResult
 from chatterm.settings import LoadOptions, Sampling
 from chatterm.text import expressible
 
@@ -47,6 +49,9 @@ class WriteReply(Ask, frozen=True):
 
     prompt: Prompt
     sampling: Sampling
+    measure: bool = False
+    begins_with: tuple[int, ...] = ()
+    """Token ids with which the answer begins."""
 
 
 class SplitText(Ask, frozen=True):
@@ -61,8 +66,24 @@ class CountPrompt(Ask, frozen=True):
     prompt: Prompt
 
 
+class SplitPrompt(Ask, frozen=True):
+    """Answered by `PromptPieces`."""
+
+    prompt: Prompt
+
+
+class ShowWindow(Ask, frozen=True):
+    """Answered by `Window`."""
+
+
 class MakeReport(Ask, frozen=True):
     """Answered by `Reported`."""
+
+
+class Inspect(Ask, frozen=True):
+    """Answered by `Inspected`."""
+
+    request: GlassRequest
 
 
 class Stop(Ask, frozen=True):
@@ -81,10 +102,28 @@ class Counted(Event, frozen=True):
     n_tokens: int
 
 
+class PromptPieces(Event, frozen=True):
+    """A prompt, cut into tokens."""
+
+    pieces: list[PromptPiece]
+
+
+class Window(Event, frozen=True):
+    """What is in the context window."""
+
+    report: WindowReport
+
+
 class Reported(Event, frozen=True):
     """Versions, devices and problems."""
 
     report: EngineReport
+
+
+class Inspected(Event, frozen=True):
+    """What was seen inside the model."""
+
+    result: GlassResult
 
 
 class Failure(Event, frozen=True):
@@ -110,7 +149,7 @@ class Done(Event, frozen=True):
     """A question is answered, or was stopped; nothing follows."""
 
 
-Asked = LoadModel | WriteReply | SplitText | CountPrompt | MakeReport | Stop
+Asked = LoadModel | WriteReply | SplitText | CountPrompt | SplitPrompt | ShowWindow | MakeReport | Inspect | Stop
 Answered = (
     Loading
     | Loaded
@@ -118,11 +157,15 @@ Answered = (
     | Prompted
     | Prefilling
     | Token
+    | Measured
     | Tuned
     | Finished
     | Pieces
     | Counted
+    | PromptPieces
+    | Window
     | Reported
+    | Inspected
     | Failure
     | Done
 )

@@ -42,6 +42,8 @@ class Composed(msgspec.Struct, frozen=True):
     """The tags of the thought that the reply starts in, where they are known."""
     stop: tuple[str, ...] = ()
     """Texts that end the reply besides those that the user chose."""
+    kept: tuple[int, ...] = ()
+    """Which of the turns are in it, counted from 0."""
 
     def stream(self, stop: Sequence[str]) -> ReplyStream:
         """What turns the tokens of the reply into text."""
@@ -103,6 +105,7 @@ class Composer:
     def _render(self, turns: Sequence[PromptTurn], prompt: Prompt) -> Composed:
         """Turns through the chat template, and as tokens."""
         rendered = self._template.render(turns, prompt.template_variables, continues=prompt.continues)
+        kept = {id(turn) for turn in turns}
         return Composed(
             self._vocabulary.tokens_of(rendered.parts),
             rendered.name,
@@ -110,6 +113,7 @@ class Composer:
             starts_in_reasoning=rendered.starts_in_reasoning,
             opened=rendered.opened,
             stop=rendered.stop,
+            kept=tuple(place for place, turn in enumerate(prompt.turns) if id(turn) in kept),
         )
 
     def _trimmed(

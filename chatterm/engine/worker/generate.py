@@ -1,24 +1,31 @@
 """One reply: read the prompt, then sample, show and evaluate token after token until something ends it.
 
 Everything that happens is sent as an event; a stop just ends it early. What was decoded stays in
-the KV cache and in `Cut`, so that the same reply can go on later from its very last token.
+the KV cache and in `Cut`, so that the same reply can go on later from its very last token. A reply can
+also be begun with given tokens: a branch of one that is there, or the next step of it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from chatterm.engine.base import Prompt
 from chatterm.engine.wire import WriteReply
 from chatterm.engine.worker.compose import Composed, Composer
 from chatterm.engine.worker.context import StopFlag
 from chatterm.engine.worker.load import LoadedModel
 from chatterm.engine.worker.sample import Sampler, seed_of
-from chatterm.engine.worker.stream import Chunk, ReplyStream
-from chatterm.errors import PromptTooLong
-from chatterm.events import Event, Finished, FinishReason, Prefilling, Prompted, Token, Trimmed, Tuned
+from chatterm.engine.worker.stream import Chunk
+from chatterm.engine.worker.vocabulary import Vocabulary
+from chatterm.errors import EngineError, PromptTooLong
+from chatterm.events import Event, Finished, FinishReason, Measured, Prefilling, Prompted, Token, Trimmed, Tuned
+
+if TYPE_CHECKING:
+    from chatterm.engine.worker.measure import Meter
 
 _PROGRESS_SECONDS = 0.05
 
@@ -26,8 +33,14 @@ _PROGRESS_SECONDS = 0.05
 class Cut(msgspec.Struct):
     """The last reply, as tokens."""
 
+    prompt: Prompt
+    """What was asked, without what there was of the reply."""
     composed: Composed
     reply: list[int]
+    n_reused: int = 0
+    """Tokens of prompt and reply that were in the KV cache when they were read."""
+    stop: tuple[str, ...] = ()
+    """Where the reply was to end."""
 
 
 class Reply:
@@ -36,22 +49,37 @@ class Reply:
     def __init__(
         self, model: LoadedModel, ask: WriteReply, flag: StopFlag, send: Callable[[Event], None], last: Cut | None
     ) -> None:
+        """Put the prompt together.
+
+        Raises:
+            PromptTooLong: it does not fit.
+            EngineError: the reply shall begin with tokens that there are none of.
+        """
         self.begin = time.perf_counter()
         self.model = model
         self.context = model.context
         self.prompt = ask.prompt
+        self.begins_with = ask.begins_with
         self.sampling = ask.sampling
         self.flag = flag
         self.send = send
         self.seed = seed_of(ask.sampling)
         self.composer = Composer(model.vocabulary, model.template, model.context.n_ctx)
-        self.composed, self.ids, heard = self._compose(last)
+        self.asked = self.prompt
+        """What is composed; the tokens of the reply come after it."""
+        self.is_over = False
+        """Whether the reply is begun with its end."""
+        self.composed, self.ids, heard = self._begun(last) if ask.begins_with else self._compose(last)
         self.sampler = Sampler(model.library.llama, model.vocabulary.n_tokens, ask.sampling, self.seed)
         self.sampler.accept(heard)
-        self.stream = self._resumed()
+        self.sampler.skip(len(ask.begins_with))
+        self.meter = self._meter(heard) if ask.measure else None
+        self.stream = self.composed.stream(self.sampling.stop)
+        self.known = [chunk for token in self.ids for chunk in self.stream.push(model.vocabulary.reply_piece(token))]
+        """What there is of the text already."""
         self.n_resumed = len(self.ids)
         self.n_prompt = len(self.composed.tokens) + self.n_resumed
-        self.n_reused = 0
+        self.n_reused = self.n_kept = 0
         self.prefill_seconds = 0.0
         self.first_token = 0.0
         self.last_token = 0.0
@@ -59,7 +87,7 @@ class Reply:
     @property
     def cut(self) -> Cut:
         """What there is of the reply now."""
-        return Cut(self.composed, self.ids)
+        return Cut(self.asked, self.composed, self.ids, self.n_kept, self.sampling.stop)
 
     def run(self) -> None:
         """Write the reply, or as much of it as there is until it is stopped."""
@@ -67,12 +95,15 @@ class Reply:
         if composed.dropped:
             self._send_trimmed()
         tokens = composed.tokens + self.ids
-        self.n_reused = self.context.reuse(tokens)
+        self.n_reused = self.n_kept = self.context.reuse(tokens)
         self.send(Prompted(self.n_prompt, self.n_reused, self.seed, composed.template, composed.notes, tuple(tokens)))
-        if not self._read(tokens):
+        reason = self._reason_to_end()
+        if reason is None and not self._read(tokens):
             return
         self.prefill_seconds = time.perf_counter() - self.begin
-        reason = self._write()
+        if self.begins_with:
+            self._show(joined(self.known), None)
+        reason = reason or self._write()
         self.model.tuner.pause()
         if reason is not None:
             self._show(self.stream.finish(), None)
@@ -88,31 +119,51 @@ class Reply:
         if not prompt.continues or not prompt.turns:
             return self.composer.fitting(prompt, max_tokens), [], []
         text = prompt.turns[-1].text
-        if last is not None and (ids := self._known(last, text)):
-            before = msgspec.structs.replace(prompt, turns=prompt.turns[:-1], continues=False)
+        if last is not None and (ids := known_tokens(self.model.vocabulary, last, text)):
+            before = without_reply(prompt)
             composed = self.composer.fitting(before, max_tokens, len(ids))
             if composed.tokens == last.composed.tokens:
+                self.asked = before
                 return composed, ids, ids
         heard = self.model.vocabulary.tokenize(text, parse_special=False)
         return self.composer.fitting(prompt, max_tokens), [], heard
 
-    def _known(self, last: Cut, text: str) -> list[int]:
-        """As many tokens of the last reply as make up a text; none where it is another text."""
-        stream = last.composed.stream(self.sampling.stop)
-        shown, n_known = "", 0
-        for i, token in enumerate(last.reply, start=1):
-            chunks = stream.push(self.model.vocabulary.reply_piece(token))
-            shown += "".join(chunk.text for chunk in chunks if not chunk.reasoning)
-            if shown == text:
-                n_known = i
-        return last.reply[:n_known]
+    def _begun(self, last: Cut | None) -> tuple[Composed, list[int], list[int]]:
+        """The same for a reply that is begun with given tokens: after the prompt that it had, where that has room."""
+        ids, n_ctx = self._checked(self.begins_with), self.context.n_ctx
+        self.asked = without_reply(self.prompt)
+        if last is not None and last.prompt == self.asked and len(last.composed.tokens) + len(ids) < n_ctx:
+            return last.composed, ids, ids
+        composed = self.composer.fitting(self.asked, self.sampling.max_tokens)
+        if len(composed.tokens) + len(ids) >= n_ctx:
+            composed = self.composer.fitting(self.asked, self.sampling.max_tokens, len(ids))
+        return composed, ids, ids
 
-    def _resumed(self) -> ReplyStream:
-        """A stream that has seen the tokens which were shown before."""
-        stream = self.composed.stream(self.sampling.stop)
-        for token in self.ids:
-            stream.push(self.model.vocabulary.reply_piece(token))
-        return stream
+    def _checked(self, begins_with: Sequence[int]) -> list[int]:
+        """Tokens to begin with; the one that ends a reply is no part of it.
+
+        Raises:
+            EngineError: this model has no such tokens.
+        """
+        ids, n_vocab = list(begins_with), self.model.vocabulary.n_tokens
+        if not all(0 <= token < n_vocab for token in ids):
+            raise EngineError("The reply should begin with tokens that this model does not have.", "Ask it anew.")
+        self.is_over = self.model.vocabulary.is_eog(ids[-1])
+        return ids[:-1] if self.is_over else ids
+
+    def _meter(self, heard: Sequence[int]) -> Meter:
+        """What measures the tokens; numpy is imported with it."""
+        from chatterm.engine.worker.measure import Meter
+
+        meter = Meter(self.model.library.llama, self.model.vocabulary, self.sampler, self.sampling, self.seed, heard)
+        meter.skip(len(self.begins_with))
+        return meter
+
+    def _reason_to_end(self) -> FinishReason | None:
+        """Why a reply is over that was begun with given tokens; None where it goes on."""
+        if self.is_over:
+            return FinishReason.END
+        return FinishReason.STOP if self.stream.stopped else None
 
     def _read(self, tokens: list[int]) -> bool:
         """Evaluate the prompt; False when it was stopped."""
@@ -137,12 +188,19 @@ class Reply:
         """Sample until something ends the reply; None when it was stopped."""
         vocabulary, context = self.model.vocabulary, self.context
         while not self.flag.is_set:
-            token = self.sampler.sample(context.pointer)
+            if self.meter is None:
+                token, measured = self.sampler.sample(context.pointer), None
+            else:
+                token, measured = self.meter.sample(context.pointer)
             self._took(time.perf_counter())
+            start = self.stream.n_characters
             if vocabulary.is_eog(token):
+                self._tell(measured, start, is_end=True)
                 return FinishReason.END
+            chunks = self.stream.push(vocabulary.reply_piece(token))
+            self._tell(measured, start)
             self.ids.append(token)
-            self._show(self.stream.push(vocabulary.reply_piece(token)), token)
+            self._show(chunks, token)
             if self.stream.stopped:
                 return FinishReason.STOP
             if len(self.ids) - self.n_resumed == self.sampling.max_tokens:
@@ -157,7 +215,7 @@ class Reply:
     def _make_room(self) -> bool:
         """The window is full: leave out more turns and read the rest again; False when that cannot be."""
         try:
-            composed = self.composer.fitting(self.prompt, self.sampling.max_tokens, len(self.ids))
+            composed = self.composer.fitting(self.asked, self.sampling.max_tokens, len(self.ids))
         except PromptTooLong:
             return False
         if len(composed.dropped) <= len(self.composed.dropped):
@@ -165,7 +223,7 @@ class Reply:
         self.composed = composed
         self._send_trimmed()
         tokens = composed.tokens + self.ids
-        self.context.reuse(tokens)
+        self.n_kept = self.context.reuse(tokens)
         done = self._read(tokens)
         self.last_token = time.perf_counter()
         return done
@@ -173,9 +231,16 @@ class Reply:
     def _show(self, chunks: list[Chunk], token: int | None) -> None:
         """Send what can be shown; the token's id goes with the last of it."""
         for i, chunk in enumerate(chunks, start=1):
-            self.send(Token(chunk.text, token if i == len(chunks) else None, chunk.reasoning))
+            start = None if self.meter is None else chunk.start
+            self.send(Token(chunk.text, token if i == len(chunks) else None, chunk.reasoning, start))
         if not chunks and token is not None:
             self.send(Token("", token, self.stream.in_reasoning))
+
+    def _tell(self, measured: Measured | None, start: int, *, is_end: bool = False) -> None:
+        """Send what was measured, with the token's place."""
+        if measured is not None:
+            place, end = len(self.ids), self.stream.n_characters
+            self.send(msgspec.structs.replace(measured, index=place, start=start, end=end, is_end=is_end))
 
     def _took(self, now: float) -> None:
         """Note the time of a token, and learn from it how many threads to use."""
@@ -217,3 +282,34 @@ class Reply:
             n_used=len(self.context.tokens),
             n_ctx=self.context.n_ctx,
         )
+
+
+def without_reply(prompt: Prompt) -> Prompt:
+    """A prompt up to where the reply begins that goes on in it."""
+    if not prompt.continues or not prompt.turns:
+        return prompt
+    return msgspec.structs.replace(prompt, turns=prompt.turns[:-1], continues=False)
+
+
+def known_tokens(vocabulary: Vocabulary, last: Cut, text: str) -> list[int]:
+    """As many tokens of the last reply as make up a text; none where it is another text."""
+    stream = last.composed.stream(last.stop)
+    shown, n_known = "", 0
+    for i, token in enumerate(last.reply, start=1):
+        chunks = stream.push(vocabulary.reply_piece(token))
+        shown += "".join(chunk.text for chunk in chunks if not chunk.reasoning)
+        if shown == text:
+            n_known = i
+    return last.reply[:n_known]
+
+
+def joined(chunks: Sequence[Chunk]) -> list[Chunk]:
+    """Neighbours of one kind made one, where nothing was left out between them."""
+    told: list[Chunk] = []
+    for chunk in chunks:
+        last = told[-1] if told else None
+        if last and last.reasoning == chunk.reasoning and last.start + len(last.text) == chunk.start:
+            told[-1] = msgspec.structs.replace(last, text=last.text + chunk.text)
+        else:
+            told.append(chunk)
+    return told

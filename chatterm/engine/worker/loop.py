@@ -22,24 +22,32 @@ from chatterm.engine.wire import (
     CountPrompt,
     Done,
     Failure,
+    Inspect,
+    Inspected,
     LoadModel,
     MakeReport,
     Pieces,
+    PromptPieces,
     Question,
     QuestionReader,
     Reported,
+    ShowWindow,
+    SplitPrompt,
     SplitText,
     Stop,
+    Window,
     WriteReply,
     frame,
 )
 from chatterm.engine.worker.compose import Composer
 from chatterm.engine.worker.context import StopFlag
 from chatterm.engine.worker.generate import Cut, Reply
+from chatterm.engine.worker.glass.box import GlassBox
 from chatterm.engine.worker.library import Library, missing_report, open_library
 from chatterm.engine.worker.load import LoadedModel, load
+from chatterm.engine.worker.pieces import prompt_pieces, window_report
 from chatterm.errors import ChattermError, LibraryMissing, LoadCancelled, ModelNotFound, OutOfMemory
-from chatterm.events import Token
+from chatterm.events import Measured, Token
 
 _PAUSE_SECONDS = 0.015
 """The parent is not woken more often for tokens; the screen is drawn less often still."""
@@ -57,6 +65,7 @@ class Worker:
         self._library: Library | LibraryMissing | None = None
         self._model: LoadedModel | None = None
         self._last: Cut | None = None
+        self._glass: GlassBox | None = None
 
     def run(self) -> None:
         """Answer for as long as the parent lives."""
@@ -114,6 +123,12 @@ class Worker:
                 model = self._loaded()
                 composer = Composer(model.vocabulary, model.template, model.context.n_ctx)
                 send(Counted(len(composer.whole(prompt).tokens)))
+            case Inspect(request):
+                send(Inspected(self._glass_box().answer(request)))
+            case SplitPrompt(prompt):
+                send(PromptPieces(prompt_pieces(self._loaded(), prompt, self._last)))
+            case ShowWindow():
+                send(Window(window_report(self._loaded(), self._last)))
             case MakeReport():
                 library = self._open_library()
                 report = library.report() if isinstance(library, Library) else missing_report(library)
@@ -124,6 +139,9 @@ class Worker:
         library = self._open_library()
         if isinstance(library, LibraryMissing):
             raise library
+        if self._glass is not None:
+            self._glass.close()
+            self._glass = None
         if self._model is not None:
             self._model.close()
         self._model = self._last = None
@@ -143,6 +161,12 @@ class Worker:
         vocabulary = self._loaded().vocabulary
         ids = vocabulary.tokenize(text, parse_special=False)
         return [TokenPiece(token, vocabulary.piece(token, special=True), vocabulary.is_control(token)) for token in ids]
+
+    def _glass_box(self) -> GlassBox:
+        """What looks inside the model, made when it is first asked to."""
+        if self._glass is None:
+            self._glass = GlassBox(self._loaded(), self._flag)
+        return self._glass
 
     def _loaded(self) -> LoadedModel:
         if self._model is None:
@@ -171,7 +195,7 @@ class Outbox:
         """Write a frame; a token may wait for the next one, which then comes in a moment."""
         self._held += frame(answer)
         now = time.monotonic()
-        if isinstance(answer.event, Token) and now - self._last < _PAUSE_SECONDS:
+        if isinstance(answer.event, Token | Measured) and now - self._last < _PAUSE_SECONDS:
             return
         self._last = now
         rest = memoryview(bytes(self._held))

@@ -196,7 +196,7 @@ class Vocabulary:
 
     def _append(self, ids: list[int], text: str, *, parse_special: bool = True) -> None:
         """Tokenize a run so that it joins what is there without the space that SentencePiece puts before a text."""
-        if ids and self._adds_space and not self._is_special(ids[-1]):
+        if ids and self._adds_space and not self.is_special(ids[-1]):
             before = self.tokenize("\n", parse_special=False)
             after = self.tokenize("\n" + text, parse_special=parse_special)
             if after[: len(before)] == before:
@@ -208,12 +208,12 @@ class Vocabulary:
         """Tokenize a run that must not become a control token, in ever smaller bits until it does not."""
         start = len(ids)
         self._append(ids, text, parse_special=False)
-        if len(text) > 1 and any(map(self._is_special, ids[start:])):
+        if len(text) > 1 and any(map(self.is_special, ids[start:])):
             del ids[start:]
             self._spell(ids, text[: len(text) // 2])
             self._spell(ids, text[len(text) // 2 :])
 
-    def _is_special(self, id: int) -> bool:
+    def is_special(self, id: int) -> bool:
         """Whether a token is one of those that are found in a text before anything else."""
         llama = self._llama
         attributes = llama.llama_vocab_get_attr(self._vocab, id)
