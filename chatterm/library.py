@@ -11,7 +11,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
@@ -21,7 +21,7 @@ from chatterm import gguf, tutor
 from chatterm.address import Address, RemoteModel
 from chatterm.engine import servers
 from chatterm.errors import EngineError, ModelKept, ModelNotFound
-from chatterm.hub import cache, elsewhere, names
+from chatterm.hub import cache, elsewhere, names, trash
 from chatterm.hub.progress import PullEvent
 from chatterm.quantizations import named_in
 from chatterm.settings import Settings
@@ -70,6 +70,16 @@ class LocalModel(msgspec.Struct, frozen=True):
         return self.source == "chatterm"
 
 
+class Aside(msgspec.Struct, frozen=True):
+    """A model that was deleted and can still be brought back."""
+
+    model: LocalModel
+    size_bytes: int
+    """What will be freed."""
+    files: tuple[Path, ...]
+    """Where its files were."""
+
+
 class Library:
     """The models of this machine."""
 
@@ -84,6 +94,8 @@ class Library:
         self._built_in = built_in
         self._read: dict[tuple[Path, int], str] = {}
         """Quantizations that were read from headers, by path and size."""
+        self._trash = trash.Trash()
+        self._aside: list[Aside] = []
 
     def local_models(self) -> list[LocalModel]:
         """Every model that is here, by name, the tutor last.
@@ -315,22 +327,81 @@ class Library:
         Raises:
             ModelKept: it lies elsewhere than in the cache or a named folder, or cannot be removed.
         """
+        self._check_is_ours(model)
+        with _kept(model, "removed"):
+            if model.source == "Hugging Face cache":
+                return cache.remove(model.repo, names.parts(model.file))
+            return sum(cache.unlink(model.path.with_name(name)) for name in names.parts(model.path.name))
+
+    def put_aside(self, model: LocalModel) -> Aside:
+        """Take a model out of the list, so that it can be brought back until `empty_aside`; frees nothing yet.
+
+        Raises:
+            ModelKept: as `delete`.
+        """
+        self._check_is_ours(model)
+        with _kept(model, "removed"):
+            if model.source == "Hugging Face cache":
+                parts = names.parts(model.file)
+                files, n_bytes = cache.pointers(model.repo, parts), cache.n_freed_without(model.repo, parts)
+            else:
+                files = [model.path.with_name(name) for name in names.parts(model.path.name)]
+                n_bytes = sum(map(cache.n_freed_without_file, files))
+            self._trash.put(files)
+        aside = Aside(model, n_bytes, tuple(files))
+        self._aside.append(aside)
+        return aside
+
+    def bring_back(self, aside: Aside) -> None:
+        """Put a model where it was.
+
+        Raises:
+            ModelKept: something else is there now, or it cannot be moved.
+        """
+        with _kept(aside.model, "brought back"):
+            self._trash.bring_back(aside.files)
+        self._aside.remove(aside)
+
+    def empty_aside(self) -> int:
+        """Remove for good what was put aside; gives the bytes that were freed. What cannot be removed is tried no more."""
+        n_freed = 0
+        for aside in self._aside:
+            model = aside.model
+            with suppress(OSError):
+                if model.source == "Hugging Face cache":
+                    n_freed += cache.remove(model.repo, [name + trash.SUFFIX for name in names.parts(model.file)])
+                else:
+                    n_freed += sum(cache.unlink(trash.aside(file)) for file in aside.files)
+                self._trash.forget(aside.files)
+        self._aside.clear()
+        return n_freed
+
+    def _check_is_ours(self, model: LocalModel) -> None:
+        """Refuse to touch what is not ours to remove.
+
+        Raises:
+            ModelKept: it lies elsewhere than in the cache or a named folder.
+        """
         if model.is_built_in:
             raise ModelKept("The tutor is part of chatterm, and only goes with it.")
         if model.source in {"LM Studio", "Ollama"}:
             how = f"with `ollama rm {line(model.name)}`" if model.source == "Ollama" else "there, under My Models"
             raise ModelKept(f"{line(model.name)} belongs to {model.source}.", f"Remove it {how}.")
-        try:
-            if model.source == "Hugging Face cache":
-                return cache.remove(model.repo, names.parts(model.file))
-            if not any(model.path.is_relative_to(folder) for folder in _absolute(self.settings.models.folders)):
-                raise ModelKept(f"{line(str(model.path))} is in none of the model folders.")
-            return sum(cache.unlink(model.path.with_name(name)) for name in names.parts(model.path.name))
-        except OSError as error:
-            raise ModelKept(
-                f"{line(model.name)} cannot be removed: {line(error.strerror or str(error))}.",
-                "Make the file and its folder writable.",
-            ) from error
+        is_cached = model.source == "Hugging Face cache"
+        if not is_cached and not any(model.path.is_relative_to(top) for top in _absolute(self.settings.models.folders)):
+            raise ModelKept(f"{line(str(model.path))} is in none of the model folders.")
+
+
+@contextmanager
+def _kept(model: LocalModel, what: str) -> Iterator[None]:
+    """Turns the disk's errors into ours, while something is done with a model's files."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelKept(
+            f"{line(model.name)} cannot be {what}: {line(error.strerror or str(error))}.",
+            "Make the file and its folder writable.",
+        ) from error
 
 
 async def _in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -486,6 +557,8 @@ def _contains(model: LocalModel, name: str) -> bool:
 
 def _described(model: LocalModel) -> str:
     """A model in a list of candidates."""
+    if model.source == "Ollama":  # whose file is named by its hash
+        return line(f"{model.name} (Ollama)")
     where = model.repo or str(model.path.parent)
     return line(f"{model.path.name} ({where})")
 

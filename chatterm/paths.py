@@ -54,6 +54,11 @@ def downloads_folder() -> Path:
     return data_folder() / "downloads"
 
 
+def aside_folder() -> Path:
+    """What is remembered of deleted models that can still be brought back."""
+    return data_folder() / "aside"
+
+
 def store_file() -> Path:
     """The SQLite database of conversations."""
     return data_folder() / "conversations.db"

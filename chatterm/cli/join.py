@@ -45,8 +45,10 @@ def make_engine(chosen: Settings) -> Engine:
 
 def make_library(chosen: Settings) -> Library:
     """The models that are on this machine and on servers."""
+    from chatterm.hub import trash
     from chatterm.library import Library
 
+    trash.bring_back_left()
     return Library(chosen)
 
 
@@ -73,7 +75,7 @@ def default_model(chosen: Settings, named: str | None) -> Address:
         if (path := library.only_one()) is not None:
             return path
         raise ModelNotFound("There is no model on this machine yet.", HOW_TO_GET_ONE)
-    names = ", ".join(sorted(model.path.name for model in models)[:5])
+    names = ", ".join(sorted(model.name for model in models)[:5])
     raise ModelNotFound(
         f"There are {len(models)} models on this machine ({names}{', ...' if len(models) > 5 else ''}).",
         "Say which one with --model NAME, or choose one for good in the app's settings.",

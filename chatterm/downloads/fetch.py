@@ -9,10 +9,10 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from chatterm.downloads.ledger import Ledger, Wish
-from chatterm.downloads.lock import Held
 from chatterm.downloads.record import DownloadState, Record
 from chatterm.errors import ChattermError, DownloadStopped, FileNotChosen, HubBusy, NoNetwork
 from chatterm.hub import cache, names
+from chatterm.hub.lock import Held
 from chatterm.hub.progress import Downloaded, Downloading, Planned, Pulled, PullEvent, Verifying, Waiting
 from chatterm.text import amount, line
 

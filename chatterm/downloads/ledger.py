@@ -18,10 +18,9 @@ from pathlib import Path
 import msgspec
 
 from chatterm import paths
-from chatterm.downloads import lock
 from chatterm.downloads.record import VERSION, DownloadState, Record
 from chatterm.errors import HubError
-from chatterm.hub import repository
+from chatterm.hub import lock, repository
 from chatterm.text import line
 
 _ID = re.compile(r"[0-9a-f]{20}")

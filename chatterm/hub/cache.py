@@ -148,20 +148,40 @@ def remove(repo: str, files: Iterable[str], commit: str = "") -> int:
     Raises:
         OSError: something cannot be removed.
     """
-    root, blobs, files = repo_folder(repo), set(), tuple(files)
-    for snapshot in snapshots(root):
-        for file in files if commit in {"", snapshot.name} else ():
-            pointer = snapshot / file
-            if pointer.is_symlink():
-                blobs.add(Path(os.path.normpath(pointer.parent / pointer.readlink())))
-            elif pointer.exists():
-                blobs.add(pointer)
-                continue
+    root, found = repo_folder(repo), pointers(repo, files, commit)
+    blobs = _blobs_of(root, found)
+    for pointer in found:
+        if pointer.is_symlink():
             pointer.unlink(missing_ok=True)
-    kept = {Path(os.path.normpath(link.parent / link.readlink())) for link in _links(root / "snapshots")}
-    n_freed = sum(unlink(blob) for blob in blobs - kept if blob.is_relative_to(root))
+    n_freed = sum(unlink(blob) for blob in blobs)
     _prune(root)
     return n_freed
+
+
+def n_freed_without(repo: str, files: Iterable[str]) -> int:
+    """Bytes that `remove` would free."""
+    return sum(n_freed_without_file(blob) for blob in _blobs_of(repo_folder(repo), pointers(repo, files)))
+
+
+def pointers(repo: str, files: Iterable[str], commit: str = "") -> list[Path]:
+    """Where files of a repository are found, in one revision or in all of them."""
+    files = tuple(files)
+    wanted = [snapshot for snapshot in snapshots(repo_folder(repo)) if commit in {"", snapshot.name}]
+    found = [snapshot / file for snapshot in wanted for file in files]
+    return [pointer for pointer in found if pointer.is_symlink() or pointer.exists()]
+
+
+def _blobs_of(root: Path, found: Iterable[Path]) -> set[Path]:
+    """The files in a repository's folder that hold what is found at some places and nowhere else in it."""
+    found = set(found)
+    blobs = {_target(pointer) if pointer.is_symlink() else pointer for pointer in found}
+    kept = {_target(link) for link in _links(root / "snapshots") if link not in found}
+    return {blob for blob in blobs - kept if blob.is_relative_to(root)}
+
+
+def _target(link: Path) -> Path:
+    """What a link of a snapshot leads to."""
+    return Path(os.path.normpath(link.parent / link.readlink()))
 
 
 def unfinished() -> list[tuple[str, Path, int]]:
@@ -223,11 +243,17 @@ def _blob_of(path: Path) -> str:
 
 def unlink(path: Path) -> int:
     """Remove a file; gives the bytes that are free now, none when it was a link or has another name."""
+    n_freed = n_freed_without_file(path)
+    path.unlink(missing_ok=True)
+    return n_freed
+
+
+def n_freed_without_file(path: Path) -> int:
+    """Bytes that removing one file would free."""
     try:
         status = path.lstat()
     except FileNotFoundError:
         return 0
-    path.unlink()
     return status.st_size if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 else 0
 
 

@@ -1,4 +1,4 @@
-"""Who fetches a download: a lock on a small file, which the system takes back however its process ends."""
+"""Locks on small files, which the system takes back however the process that holds them ends."""
 
 from __future__ import annotations
 
