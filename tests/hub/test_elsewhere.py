@@ -109,6 +109,16 @@ def test_a_file_with_several_names_is_one_model_that_each_name_finds(ollama: Pat
         assert library().find(name) == path
 
 
+def test_where_a_name_can_mean_several_they_are_told_by_their_names(ollama: Path, gguf: bytes) -> None:
+    for n, tag in enumerate(("1b", "3b")):
+        pulled(ollama, f"registry.ollama.ai/library/llama3.2/{tag}", gguf + bytes([n]))
+
+    with pytest.raises(ModelNotFound, match=r"llama3\.2:1b \(Ollama\), llama3\.2:3b \(Ollama\)"):
+        library().find("llama3.2")
+    done = run("ask", "Hi")
+    assert "llama3.2:1b, llama3.2:3b" in done.stderr
+
+
 def test_a_model_here_comes_before_a_server_of_the_same_name(ollama: Path, gguf: bytes) -> None:
     path = pulled(ollama, "registry.ollama.ai/library/mistral/7b", gguf)
 
