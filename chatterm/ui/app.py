@@ -239,6 +239,7 @@ class ChatApp(App[None]):
         """Ask which model shall answer, and load it; the conversation goes on with it."""
         address = await self._pick_model()
         if address is not None:
+            self.desk.expect_nothing()
             self.chat_screen.models.load(address, is_pick=True)
 
     @work(exclusive=True, group="settings")
@@ -257,7 +258,7 @@ class ChatApp(App[None]):
 
         current = chat.model.address if chat.model else ""
         return await self.push_screen_wait(
-            ModelPicker(self.library.local_models, current, self.library.remote_models, title=title)
+            ModelPicker(self.library.local_models, current, self.library.remote_models, title=title, can_get_more=True)
         )
 
     @property
@@ -271,10 +272,9 @@ class ChatApp(App[None]):
             self._desk = Desk(self, self.chat_screen, self.library, downloads)
         return self._desk
 
-    @work(exclusive=True, group="models")
-    async def action_models(self) -> None:
+    def action_models(self) -> None:
         """Open the models screen, or close it."""
-        await self.desk.toggle()
+        self.desk.toggle()
 
     def action_get_model(self) -> None:
         """Show models to begin with."""

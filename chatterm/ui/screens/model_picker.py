@@ -21,6 +21,9 @@ from chatterm.address import Address, RemoteModel
 from chatterm.engine.listing import Listing
 from chatterm.library import LocalModel
 from chatterm.text import amount
+from chatterm.ui.commands import key_of
+from chatterm.ui.messages import RunCommand
+from chatterm.ui.widgets.banner import Action
 
 Models = Sequence[LocalModel] | Callable[[], Sequence[LocalModel]]
 """The models that are here, or what lists them; that is asked in a thread, once the screen is drawn."""
@@ -34,7 +37,8 @@ ABOUT_TUTOR = "knows only how language models work"
 EMPTY = """\
 There is no model on this machine yet.
 
-Fetch one in a shell:   chatterm models pull OWNER/NAME
+Find and download one:   Get more models, below
+In a shell:   chatterm models pull OWNER/NAME
 Name a folder of GGUF files:   F2, Model, Model folders
 Or type the path of a .gguf file above.\
 """
@@ -75,6 +79,7 @@ class ModelPicker(ModalScreen[Address | None]):
         Binding("up", "list('cursor_up')", show=False),
         Binding("pagedown", "list('page_down')", show=False),
         Binding("pageup", "list('page_up')", show=False),
+        Binding("f10", "get_more", show=False, id="models"),
     ]
 
     def __init__(
@@ -84,6 +89,7 @@ class ModelPicker(ModalScreen[Address | None]):
         remote: RemoteModels | None = None,
         *,
         title: str = "Choose a model",
+        can_get_more: bool = False,
     ) -> None:
         """A list of models.
 
@@ -92,9 +98,11 @@ class ModelPicker(ModalScreen[Address | None]):
             current: The model that answers now, which is marked: its file, or SERVER:MODEL.
             remote: What servers have; shown below the others as it comes. None where there are none.
             title: What it is chosen for.
+            can_get_more: Whether it leads to the models screen.
         """
         super().__init__()
         self.heading = title
+        self.can_get_more = can_get_more
         self.models = models
         self.remote = remote
         self.current = str(current)
@@ -115,6 +123,8 @@ class ModelPicker(ModalScreen[Address | None]):
             yield OptionList(compact=True, markup=False)
             yield Static(LOOKING, id="empty", markup=False)
             yield Static(id="servers", markup=False)
+            if self.can_get_more:
+                yield Action("Get more models", "models", key_of("models", getattr(self.app, "keymap", {})))
 
     def on_mount(self) -> None:
         """Draw first, then list."""
@@ -205,6 +215,13 @@ class ModelPicker(ModalScreen[Address | None]):
         if text != self._shown_for or options.highlighted is None:
             return ""
         return options.get_option_at_index(options.highlighted).id or ""
+
+    @on(RunCommand)
+    def action_get_more(self) -> None:
+        """Choose none, and see where there are more."""
+        if self.can_get_more:
+            self.dismiss(None)
+            self.app.call_later(self.app.run_action, "app.models")
 
     def action_list(self, movement: str) -> None:
         """Move the cursor of the list."""

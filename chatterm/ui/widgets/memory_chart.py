@@ -58,7 +58,9 @@ def chart(points: Points, free_bytes: int, width: int) -> Content:
 
 def _row(shown: Points, row: int, top: int, free_bytes: int, is_free: bool, bar_cells: int) -> Content:
     """One row of cells, from the axis to the last bar."""
-    label = "free" if is_free else amount(top) if row == _HEIGHT - 1 else ""
+    most = shown[-1][1]
+    is_highest = row == min(_HEIGHT - 1, int(most / top * _HEIGHT))
+    label = "free" if is_free else amount(most) if is_highest else ""
     line = Content.styled(label.rjust(_AXIS_CELLS - 2) + " │", "$text-accent" if is_free else "$foreground-muted")
     for _, n_bytes in shown:
         eighths = max(0, min(8, round((n_bytes / top * _HEIGHT - row) * 8)))

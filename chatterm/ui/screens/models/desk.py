@@ -13,10 +13,10 @@ from chatterm.library import Library, LocalModel
 from chatterm.ui.commands import key_of
 from chatterm.ui.screens.models import words
 from chatterm.ui.screens.models.arrivals import Arrivals
-from chatterm.ui.screens.models.screen import ModelsScreen, Page
 
 if TYPE_CHECKING:
     from chatterm.ui.screens.chat import ChatScreen
+    from chatterm.ui.screens.models.screen import ModelsScreen, Page
 
 
 class Desk:
@@ -32,10 +32,15 @@ class Desk:
             downloads: The queue.
         """
         self._app, self._chat, self._library, self._downloads = app, chat, library, downloads
+        self._screen: ModelsScreen | None = None
+        """The one that is open."""
+        self._has_others = False
+        """Whether there is a model besides the tutor, as far as is known."""
         self.arrivals = Arrivals(downloads, chat.status, self.chat_with, self.tell)
 
     async def follow(self) -> None:
         """Go on with the downloads, and follow them."""
+        self._has_others = await self._library.has_others()
         await self._downloads.start()
         await self.arrivals.follow()
 
@@ -43,48 +48,51 @@ class Desk:
         """Stop fetching; the next start goes on."""
         await self._downloads.close()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the models screen is open, with or without something over it."""
-        return any(isinstance(screen, ModelsScreen) for screen in self._app.screen_stack)
-
     def open(self, page: Page) -> None:
-        """Show the models screen, if nothing else is over the chat."""
-        if self._app.screen is not self._chat:
-            return
-        model = self._chat.state.chat.model if self._chat.state.chat else None
-        screen = ModelsScreen(
-            self._library, self._downloads, self.arrivals, page, model.path if model else "", self._usage
-        )
-        self._app.push_screen(screen, self._take)
+        """Show the models screen, or this page of it, if nothing else is over the chat."""
+        if self._screen is not None and self._app.screen is self._screen:
+            self._screen.open_page(page)
+        elif self._app.screen is self._chat:
+            from chatterm.ui.screens.models.screen import ModelsScreen  # late: not needed at the start
 
-    async def toggle(self) -> None:
+            model = self._chat.state.chat.model if self._chat.state.chat else None
+            current = model.path if model else ""
+            self._screen = ModelsScreen(self._library, self._downloads, self.arrivals, page, current, self._usage)
+            self._app.push_screen(self._screen, self._take)
+
+    def toggle(self) -> None:
         """Open the screen, or close it; somebody who has no model yet sees what is recommended."""
-        if isinstance(self._app.screen, ModelsScreen):
-            self._app.screen.dismiss(None)
+        if self._screen is not None and self._app.screen is self._screen:
+            self._screen.dismiss(None)
         else:
-            self.open("here" if await self._library.has_others() else "recommended")
+            self.open("here" if self._has_others else "recommended")
 
     def _take(self, path: Path | None) -> None:
         """The models screen was closed."""
+        self._screen = None
         if path is not None:
             self.arrivals.wanted = ""
             self._chat.models.load(path, is_pick=True)
 
+    def expect_nothing(self) -> None:
+        """Another model was chosen: one that is still on its way will not take its place."""
+        self.arrivals.wanted = ""
+
     def chat_with(self, path: Path) -> None:
         """A download that was waited for is here: load it, and go to the chat if it is watched there."""
-        screen = self._app.screen
-        if isinstance(screen, ModelsScreen) and screen.page == "downloads":
-            screen.dismiss(path)
+        self._has_others = True
+        if self._screen is not None and self._app.screen is self._screen and self._screen.page == "downloads":
+            self._screen.dismiss(path)
             return
         self._chat.models.load(path, is_pick=True)
-        if self.is_open:
+        if self._screen is not None:
             self._app.notify("It is being loaded; escape goes to the chat.", title=f"{path.stem} is here", markup=False)
 
     def tell(self, download: Download) -> None:
         """A download that was not waited for has ended."""
         name = words.name_of(download)
         if download.state is DownloadState.DONE:
+            self._has_others = True
             self._app.notify(
                 f"{key_of('choose_model', self._chat.keymap)} chooses it.", title=f"{name} is here", markup=False
             )

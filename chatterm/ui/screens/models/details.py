@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -21,6 +21,7 @@ from chatterm.hub.catalogue import OfferedModel
 from chatterm.library import Library, LocalModel
 from chatterm.text import amount, line
 from chatterm.ui.screens.models import words
+from chatterm.ui.widgets.key_row import Hint, KeyRow
 from chatterm.ui.widgets.memory_chart import MemoryChart
 
 Usage = Callable[[LocalModel], Awaitable[ModelUse]]
@@ -34,9 +35,9 @@ class DetailsScreen(ModalScreen[None]):
 
     CSS_PATH = "models.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,i,q,enter", "dismiss(None)", "Back", show=False),
-        Binding("down,j", "scroll('down')", show=False),
-        Binding("up,k", "scroll('up')", show=False),
+        Binding("escape,i,q,enter", "leave", "Back", show=False),
+        Binding("j", "scroll('down')", show=False),
+        Binding("k", "scroll('up')", show=False),
     ]
 
     def __init__(self, library: Library, model: LocalModel | OfferedModel, usage: Usage | None = None) -> None:
@@ -54,17 +55,19 @@ class DetailsScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Facts, memory, use."""
-        with VerticalScroll(id="page") as page:
+        with Vertical(id="page") as page:
             page.border_title = Content(line(self._model.name))
-            page.border_subtitle = "↑↓ scrolls · esc back"
-            yield Static("Reading what the file says about itself …", id="facts", markup=False)
-            yield Static(classes="heading", id="memory-heading", markup=False)
-            yield MemoryChart()
-            yield Static(id="memory", markup=False)
-            yield Static(id="use", markup=False)
+            with VerticalScroll(id="text"):
+                yield Static("Reading what the file says about itself …", id="facts", markup=False)
+                yield Static(classes="heading", id="memory-heading", markup=False)
+                yield MemoryChart()
+                yield Static(id="memory", markup=False)
+                yield Static(id="use", markup=False)
+            yield KeyRow()
 
     def on_mount(self) -> None:
         """Find all of it out."""
+        self.query_one(KeyRow).show([Hint("↑↓", "scroll", ""), Hint("esc", "back", "leave")])
         self.read()
         if self._usage is not None and isinstance(self._model, LocalModel):
             self.read_usage(self._usage, self._model)
@@ -95,7 +98,12 @@ class DetailsScreen(ModalScreen[None]):
 
     def action_scroll(self, direction: str) -> None:
         """Read on."""
-        getattr(self.query_one("#page"), f"scroll_{direction}")(animate=False)
+        getattr(self.query_one("#text"), f"scroll_{direction}")(animate=False)
+
+    @on(KeyRow.Wanted)
+    def action_leave(self) -> None:
+        """Enough."""
+        self.dismiss(None)
 
 
 def facts(model: LocalModel | OfferedModel, header: GgufHeader) -> list[tuple[str, str]]:

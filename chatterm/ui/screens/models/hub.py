@@ -200,8 +200,8 @@ class HubPane(Pane[Found]):
 
     def hints(self) -> list[Hint]:
         """What can be done."""
-        hints = [Hint("enter", "shows its files", "take")] if self.current is not None else []
-        return [*hints, Hint("tab", "sort and filter", "app.focus_next"), Hint("F5", "search again", "search_again")]
+        hints = [Hint("enter", "its files", "take")] if self.current is not None else []
+        return [*hints, Hint("tab", "sort and filter", "app.focus_next"), Hint("F5", "again", "search_again")]
 
     @on(Input.Submitted)
     def take_found(self, event: Input.Submitted) -> None:

@@ -23,6 +23,7 @@ class Pane(Vertical, Generic[T]):
 
     COLUMNS: ClassVar[tuple[Column, ...]]
     ACTS_ON_CLICK: ClassVar[bool] = True
+    BACK: ClassVar[Hint] = Hint("esc", "close", "screen.leave")
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -84,7 +85,7 @@ class Pane(Vertical, Generic[T]):
         if self.is_attached:
             thing = self.current
             self.about.update("" if thing is None else self.sentence(thing))
-            self.keys.show(self.hints())
+            self.keys.show([*self.hints(), self.BACK])
 
     @on(OptionList.OptionSelected)
     def take_chosen(self, event: OptionList.OptionSelected) -> None:

@@ -93,6 +93,12 @@ class QueuePane(Pane[Download]):
         else:
             self.say(EMPTY)
 
+    def show_about(self) -> None:
+        """As for all; a question that was not answered is taken back when the cursor moves on."""
+        if self.current is None or self.current.id != self._asked:
+            self._asked = ""
+        super().show_about()
+
     def cells(self, download: Download) -> tuple[Content, ...]:
         """Name, bar, size, what it does, how long it takes."""
         left = download.seconds_left if download.state is DownloadState.RUNNING else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import ClassVar
 
 from textual import work
@@ -13,7 +14,7 @@ from chatterm.hub.catalogue import RecommendedModel
 from chatterm.library import Library
 from chatterm.text import amount, line
 from chatterm.ui.screens.models import words
-from chatterm.ui.screens.models.messages import OpenRepository
+from chatterm.ui.screens.models.messages import Chat, OpenRepository
 from chatterm.ui.screens.models.pane import Pane
 from chatterm.ui.widgets.key_row import Hint
 from chatterm.ui.widgets.table import Column
@@ -37,23 +38,25 @@ class RecommendedPane(Pane[RecommendedModel]):
         self._library = library
         self._day = ""
         self._free = FreeMemory(0)
+        self._here: dict[str, Path] = {}
+        """Which of them are on this machine, by repository and quantization."""
 
     def look_at(self) -> None:
         """Show the list."""
         super().look_at()
-        if not self.things:
-            self.look()
+        self.look()
 
     @work(exclusive=True, group="look")
     async def look(self) -> None:
         """Read the list, and what is free."""
-        (self._day, models), self._free = await asyncio.gather(
-            self._library.recommended(), asyncio.to_thread(free_memory)
+        (self._day, models), self._free, here = await asyncio.gather(
+            self._library.recommended(), asyncio.to_thread(free_memory), asyncio.to_thread(self._library.others)
         )
+        self._here = {f"{model.repo}:{model.quantization}": model.path for model in here if model.repo}
         if self.is_attached:
-            things = {f"{model.repo}:{model.quantization}": model for model in models}
+            things = {_name(model): model for model in models}
             fitting = [name for name, model in things.items() if self._verdict(model) is Verdict.FITS]
-            self.show(things, fitting[-1] if fitting else next(iter(things), ""))
+            self.show(things, "" if self.things else fitting[-1] if fitting else next(iter(things), ""))
 
     def _verdict(self, model: RecommendedModel) -> Verdict:
         """Whether it fits, by what the list says of it; its own file tells more."""
@@ -67,7 +70,9 @@ class RecommendedPane(Pane[RecommendedModel]):
         return (
             Content.styled(line(model.name), "bold"),
             Content(amount(model.needs_bytes)),
-            words.verdict(self._verdict(model)),
+            Content.styled("✓ here", "$text-accent")
+            if _name(model) in self._here
+            else words.verdict(self._verdict(model)),
             Content(line(model.good_for)),
         )
 
@@ -87,9 +92,21 @@ class RecommendedPane(Pane[RecommendedModel]):
         """What can be done."""
         if self.current is None:
             return []
-        return [Hint("enter", "shows its files, then downloads one", "take")]
+        if _name(self.current) in self._here:
+            return [Hint("enter", "chat, it is here", "take")]
+        return [Hint("enter", "choose a file, and download it", "take")]
 
     def action_take(self) -> None:
-        """See its files."""
-        if (model := self.current) is not None:
+        """See its files, or chat with the one that is here."""
+        model = self.current
+        if model is None:
+            return
+        if (path := self._here.get(_name(model))) is not None:
+            self.post_message(Chat(path))
+        else:
             self.post_message(OpenRepository(model.repo, model.quantization))
+
+
+def _name(model: RecommendedModel) -> str:
+    """Tells it from the others."""
+    return f"{model.repo}:{model.quantization}"

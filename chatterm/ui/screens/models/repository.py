@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.screen import ModalScreen
 
-from chatterm.errors import ChattermError
+from chatterm.errors import ChattermError, EngineError, RepoNotFound
 from chatterm.fit import Fit, Verdict
 from chatterm.hub.catalogue import OfferedModel
 from chatterm.library import Library
@@ -39,6 +39,7 @@ class FilesPane(Pane[OfferedModel]):
         Column("What it means", least=20),
     )
     ACTS_ON_CLICK: ClassVar[bool] = False
+    BACK: ClassVar[Hint] = Hint("esc", "back", "screen.leave")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "only_download", "Download", show=False),
         Binding("i", "details", "Details", show=False),
@@ -65,6 +66,8 @@ class FilesPane(Pane[OfferedModel]):
         self._library = library
         self._repo = repo
         self._quantization = quantization
+        self._warned = ""
+        """The file that was wanted once although it is too big."""
         self._fits: dict[str, Fit | ChattermError] = {}
         """By file; or why it is not known."""
 
@@ -85,7 +88,7 @@ class FilesPane(Pane[OfferedModel]):
         try:
             models = await self._library.offers(self._repo)
         except ChattermError as error:
-            self.say(words.trouble(error, "F5 asks again, escape goes back."))
+            self.say(words.trouble(error, "F5 asks again. Escape goes back; Hub finds others."))
             return
         if not models:
             self.say("This repository holds no GGUF file.\n\nLook for one of the same model whose name ends in -GGUF.")
@@ -110,7 +113,8 @@ class FilesPane(Pane[OfferedModel]):
             try:
                 header = await self._library.header_of(things[file])
             except ChattermError as error:
-                self._fits[file] = error
+                is_of_file = isinstance(error, RepoNotFound | EngineError)  # else no other file can be read either
+                self._fits |= dict.fromkeys([file] if is_of_file else waiting, error)
                 self.show(things)
                 continue
             for alike in waiting:
@@ -140,7 +144,9 @@ class FilesPane(Pane[OfferedModel]):
         """What the quantization means, and what it needs."""
         fit = self._fits.get(model.files[0])
         parts = f", {len(model.files)} files" if len(model.files) > 1 else ""
-        if isinstance(fit, Fit):
+        if self._warned == model.files[0]:
+            told = f"{words.fit_sentence(fit) if isinstance(fit, Fit) else ''} Enter again downloads it all the same."
+        elif isinstance(fit, Fit):
             told = words.fit_sentence(fit)
         elif fit is not None:
             told = f"Whether it fits is not known: {fit}"
@@ -156,29 +162,33 @@ class FilesPane(Pane[OfferedModel]):
         """What can be done with it."""
         model = self.current
         if model is None:
-            return [Hint("F5", "ask again", "ask"), Hint("esc", "back", "screen.leave")]
+            return [Hint("F5", "ask again", "ask")]
         if model.is_here:
             hints = [Hint("enter", "chat with it, it is here", "take")]
         else:
-            hints = [Hint("enter", "download, then chat", "take"), Hint("space", "only download", "only_download")]
-        return [*hints, Hint("i", "details", "details"), Hint("esc", "back", "screen.leave")]
+            wish = "download it all the same" if self._warned == model.files[0] else "download, then chat"
+            hints = [Hint("enter", wish, "take"), Hint("space", "only download", "only_download")]
+        return [*hints, Hint("i", "details", "details")]
 
     def action_take(self) -> None:
-        """Download it, then chat."""
-        if (model := self.current) is not None:
-            fit = self._fits.get(model.files[0])
-            if isinstance(fit, Fit) and fit.verdict is Verdict.TOO_BIG and not model.is_here:
-                self.notify(
-                    "It will not run well here; it can be paused or cancelled.",
-                    title="Too big for this machine",
-                    severity="warning",
-                )
-            self.post_message(self.Taken(model, to_chat=True))
+        """Download it, then chat; one that is too big only when that is wanted twice."""
+        self._take(to_chat=True)
 
     def action_only_download(self) -> None:
         """Download it, and go on as before."""
-        if (model := self.current) is not None and not model.is_here:
-            self.post_message(self.Taken(model, to_chat=False))
+        self._take(to_chat=False)
+
+    def _take(self, *, to_chat: bool) -> None:
+        model = self.current
+        if model is None or (model.is_here and not to_chat):
+            return
+        fit = self._fits.get(model.files[0])
+        is_too_big = isinstance(fit, Fit) and fit.verdict is Verdict.TOO_BIG and not model.is_here
+        if is_too_big and self._warned != model.files[0]:
+            self._warned = model.files[0]
+            self.show_about()
+            return
+        self.post_message(self.Taken(model, to_chat=to_chat))
 
     def action_details(self) -> None:
         """All that its file says."""

@@ -18,6 +18,7 @@ from textual.screen import ModalScreen
 from textual.widgets import TabbedContent, TabPane, Tabs
 
 from chatterm.downloads import Downloads
+from chatterm.errors import ChattermError
 from chatterm.hub.catalogue import OfferedModel
 from chatterm.library import Library
 from chatterm.ui.screens.models.arrivals import Arrivals
@@ -40,7 +41,7 @@ class ModelsScreen(ModalScreen[Path | None]):
     AUTO_FOCUS = ""  # the open page takes the focus
     CSS_PATH = "models.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Close", show=False),
+        Binding("escape", "leave", "Close", show=False),
         Binding("ctrl+pageup", "page(-1)", "Previous page", show=False, priority=True),
         Binding("ctrl+pagedown", "page(1)", "Next page", show=False, priority=True),
         Binding("left", "page(-1)", show=False),
@@ -74,7 +75,7 @@ class ModelsScreen(ModalScreen[Path | None]):
         """A page for each source, and one for what is on its way."""
         with Vertical(id="panel") as panel:
             panel.border_title = "Models"
-            panel.border_subtitle = "ctrl+pageup/pagedown page · esc back to the chat"
+            panel.border_subtitle = "ctrl+pageup, ctrl+pagedown: page"
             with TabbedContent(initial=self.first_page):
                 with TabPane("Here", id="here"):
                     yield HerePane(self.library, self.current)
@@ -115,6 +116,10 @@ class ModelsScreen(ModalScreen[Path | None]):
         """Open the next page."""
         self.open_page(PAGES[(PAGES.index(self.page) + by) % len(PAGES)])
 
+    def action_leave(self) -> None:
+        """Back to the chat, with the model that answers now."""
+        self.dismiss(None)
+
     @on(Chat)
     def chat(self, event: Chat) -> None:
         """Back to the chat, with this model."""
@@ -137,7 +142,11 @@ class ModelsScreen(ModalScreen[Path | None]):
         if taken.model.is_here:
             await self._chat_with(taken.model)
             return
-        download = self.downloads.add(taken.model.repo, taken.model.files[0])
+        try:
+            download = self.downloads.add(taken.model.repo, taken.model.files[0])
+        except ChattermError as error:  # its name is none that can be asked for
+            self.notify(str(error), title=error.title, severity="error", markup=False)
+            return
         if taken.to_chat:
             self.arrivals.wanted = download.id
         self.open_page("downloads")

@@ -7,6 +7,7 @@ from textual.content import Content
 from chatterm.downloads import Download, DownloadState
 from chatterm.errors import ChattermError
 from chatterm.fit import Fit, Verdict
+from chatterm.hub import names
 from chatterm.text import amount, line
 
 MUTED = "$foreground-muted"
@@ -72,22 +73,14 @@ def trouble(error: ChattermError, meanwhile: str = "") -> Content:
     return Content.assemble(*parts)
 
 
-def short_name(repo: str) -> str:
-    """A repository without its owner and its format.
-
-    Example: "Qwen/Qwen2.5-3B-Instruct-GGUF" -> "Qwen2.5-3B-Instruct"
-    """
-    name = line(repo).rpartition("/")[2]
-    return name[: -len("-gguf")] if name.lower().endswith("-gguf") else name
-
-
 def name_of(download: Download) -> str:
-    """What is fetched, as people say it."""
-    what = line(download.file).rpartition("/")[2]
-    name = short_name(download.repo)
-    if what.lower().endswith(".gguf"):
-        return what[: -len(".gguf")]
-    return f"{name} {what}".strip()
+    """What is fetched, as people say it.
+
+    Example: "q4/Qwen3-4B-Q4_K_M-00001-of-00002.gguf" -> "Qwen3-4B-Q4_K_M"
+    """
+    if download.file.lower().endswith(".gguf"):
+        return line(names.title(download.file))
+    return line(f"{download.repo.rpartition('/')[2].removesuffix('-GGUF')} {download.file}")
 
 
 def duration(seconds: float) -> str:
