@@ -232,6 +232,11 @@ class Library:
         """Whether there is a model here besides the tutor."""
         return bool(await _in_thread(self.others))
 
+    async def remove_deleted(self) -> None:
+        """Remove for good what was put aside."""
+        if self._aside:
+            await _in_thread(self.empty_aside)
+
     async def search(self, query: Query) -> list[Found]:
         """Repositories on the Hub that match.
 
@@ -351,6 +356,11 @@ class Library:
         aside = Aside(model, n_bytes, tuple(files))
         self._aside.append(aside)
         return aside
+
+    @property
+    def deleted(self) -> tuple[Aside, ...]:
+        """What was put aside and can be brought back, the latest last."""
+        return tuple(self._aside)
 
     def bring_back(self, aside: Aside) -> None:
         """Put a model where it was.

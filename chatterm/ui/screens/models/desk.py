@@ -45,8 +45,9 @@ class Desk:
         await self.arrivals.follow()
 
     async def close(self) -> None:
-        """Stop fetching; the next start goes on."""
+        """Stop fetching; the next start goes on. What was deleted is gone now."""
         await self._downloads.close()
+        await self._library.remove_deleted()
 
     def open(self, page: Page) -> None:
         """Show the models screen, or this page of it, if nothing else is over the chat."""

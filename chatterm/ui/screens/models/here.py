@@ -60,7 +60,6 @@ class HerePane(Pane[LocalModel]):
         self._in_use = current
         self._fits: dict[str, Fit | None] = {}
         """By path; None where the file does not tell."""
-        self._deleted: list[LocalModel] = []
 
     def look_at(self) -> None:
         """Show what is here now."""
@@ -76,13 +75,17 @@ class HerePane(Pane[LocalModel]):
         if not self.is_attached:
             return
         things = {str(model.path): model for model in models}
-        if not things:
-            self.say(EMPTY)
-            return
-        self.show(things, current or ("" if self.things else self._in_use))
+        self._show_all(things, current or ("" if self.things else self._in_use))
         if self.has_focus_within and not self.table.has_focus:
             self.table.focus()
         await self._judge(things)
+
+    def _show_all(self, things: Mapping[str, LocalModel], current: str = "") -> None:
+        """Show these, or how to come to some."""
+        if things:
+            self.show(things, current)
+        else:
+            self.say(EMPTY)
 
     async def _judge(self, things: Mapping[str, LocalModel]) -> None:
         """Reckon for each model whether it fits; their headers are read from the disk, quickly."""
@@ -127,8 +130,8 @@ class HerePane(Pane[LocalModel]):
             hints = [Hint("enter", "chat", "take"), Hint("i", "details", "details")]
             if not model.is_built_in:
                 hints.append(Hint("d", "delete", "delete"))
-        if self._deleted:
-            hints.append(Hint("u", f"bring {line(self._deleted[-1].name)} back", "undo_delete"))
+        if self._library.deleted:
+            hints.append(Hint("u", f"bring {line(self._library.deleted[-1].model.name)} back", "undo_delete"))
         return hints
 
     def _is_in_use(self, model: LocalModel) -> bool:
@@ -158,14 +161,15 @@ class HerePane(Pane[LocalModel]):
         if self._is_in_use(model):
             self.notify("Choose another model first.", title="It answers now", severity="warning")
             return
+        self._show_all({path: each for path, each in self.things.items() if each is not model})
         try:
-            freed = await asyncio.to_thread(self._library.put_aside, model)
+            aside = await asyncio.to_thread(self._library.put_aside, model)
         except ChattermError as error:
             self.notify(str(error), title=error.title, severity="error", markup=False)
+            self.look(str(model.path))
             return
-        self._deleted.append(model)
         self.notify(
-            f"{amount(freed)} are free when chatterm closes; u brings it back until then.",
+            f"{amount(aside.size_bytes)} are free again when chatterm closes; u brings it back until then.",
             title=f"Deleted {line(model.name)}",
             markup=False,
         )
@@ -174,14 +178,14 @@ class HerePane(Pane[LocalModel]):
     @work(group="delete")
     async def action_undo_delete(self) -> None:
         """Bring back what was deleted last."""
-        if not self._deleted:
+        if not self._library.deleted:
             return
-        model = self._deleted.pop()
+        aside = self._library.deleted[-1]
         try:
-            await asyncio.to_thread(self._library.bring_back, model)
+            await asyncio.to_thread(self._library.bring_back, aside)
         except ChattermError as error:
             self.notify(str(error), title=error.title, severity="error", markup=False)
-        self.look(str(model.path))
+        self.look(str(aside.model.path))
 
 
 def _origin(model: LocalModel) -> str:
