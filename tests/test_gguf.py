@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import struct
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +15,7 @@ from support.tiny_models import ARCHITECTURES, CHATML, write_chain, write_model
 from chatterm import quantizations
 from chatterm.errors import ModelNotFound, ModelUnreadable
 from chatterm.gguf import Array, GgufHeader, parse_header, read_header
-from chatterm.need import kv_cache_bytes, memory_needed
+from chatterm.need import memory_needed
 
 
 def header(**metadata: Any) -> GgufHeader:
@@ -180,55 +179,3 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
         read_header(tmp_path / "none.gguf")
     with pytest.raises(ModelUnreadable, match="it is a folder"):
         read_header(tmp_path)
-
-
-LLAMA_8B = header(
-    block_count=32,
-    embedding_length=4096,
-    vocab_size=128_256,
-    **{"attention.head_count": 32, "attention.head_count_kv": 8},
-)
-
-
-def test_the_kv_cache_takes_what_the_architecture_says() -> None:
-    assert kv_cache_bytes(LLAMA_8B, 8192) == 1 << 30
-    assert kv_cache_bytes(LLAMA_8B, 8192, "q8_0", "q8_0") == (1 << 30) * 34 // 64
-    assert kv_cache_bytes(LLAMA_8B, 8192, "q4_0", "f16") == (1 << 29) + (1 << 29) * 18 // 64
-    assert kv_cache_bytes(LLAMA_8B, 8100) == kv_cache_bytes(LLAMA_8B, 8192)
-    assert kv_cache_bytes(header(block_count=4, **{"attention.head_count": 0}), 8192) == 0
-
-
-def test_memory_is_weights_cache_and_working_memory(tmp_path: Path) -> None:
-    need = memory_needed(LLAMA_8B, 8192)
-    assert need.kv_cache_bytes == 1 << 30
-    assert 250e6 < need.compute_bytes < 300e6
-    assert (
-        memory_needed(LLAMA_8B, 8192, flash_attention=False).compute_bytes - need.compute_bytes == 32 * 8192 * 512 * 4
-    )
-    path = write_model(tmp_path / "m.gguf")
-    assert memory_needed(read_header(path), 512).weights_bytes == read_header(path).size_bytes
-
-
-@pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize(("type_k", "type_v"), [("f16", "f16"), ("q8_0", "f16")])
-def test_the_estimate_is_what_llama_cpp_allocates(tmp_path: Path, arch: str, type_k: str, type_v: str) -> None:
-    llama = pytest.importorskip("llama_cpp.llama_cpp")
-    lines: list[bytes] = []
-    listener = llama.llama_log_callback(lambda _level, text, _data: lines.append(text))
-    llama.llama_log_set(listener, None)
-    path = write_model(tmp_path / "m.gguf", arch, n_layers=3, width=256, n_kv_heads=2)
-    model = llama.llama_model_load_from_file(str(path).encode(), llama.llama_model_default_params())
-    parameters = llama.llama_context_default_params()
-    parameters.n_ctx, parameters.n_threads = 1000, 1
-    parameters.type_k = {"f16": 1, "q8_0": 8}[type_k]
-    context = llama.llama_init_from_model(model, parameters)
-    try:
-        sizes = re.findall(rb"KV buffer size = +([\d.]+) MiB", b"".join(lines))
-        measured = sum(map(float, sizes)) * 2**20
-        assert kv_cache_bytes(read_header(path), 1000, type_k, type_v) == pytest.approx(measured, abs=2**14)
-    finally:
-        llama.llama_free(context)
-        llama.llama_model_free(model)
-        silent = llama.llama_log_callback(lambda *_: None)
-        llama.SILENT_FOR_TESTS = silent  # llama.cpp keeps the pointer, so the callback must live on
-        llama.llama_log_set(silent, None)

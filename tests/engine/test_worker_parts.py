@@ -190,6 +190,17 @@ def test_buffers_are_read_from_what_llama_says() -> None:
     assert memory.buffer_bytes(log) == 8 * 1024 * 1024
 
 
+def test_weights_that_were_laid_out_anew_are_not_counted_as_mapped() -> None:
+    log = (
+        "load_tensors:   CPU_Mapped model buffer size =     9.00 MiB\n"
+        "load_tensors:   CPU_Mapped model buffer size =     5.00 MiB\n"
+        "load_tensors:   CPU_REPACK model buffer size =     6.00 MiB\n"
+    )
+    assert memory.mapped_bytes(log) == 8 * 1024 * 1024
+    assert memory.mapped_bytes(log + log[-60:]) == 2 * 1024 * 1024
+    assert memory.mapped_bytes("") == 0
+
+
 @pytest.mark.parametrize(
     ("size", "words"),
     [

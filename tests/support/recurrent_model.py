@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-from support.tiny_models import CHATML, _bpe
+from support.tiny_models import CHATML, bpe
 
 N_LAYERS, WIDTH, INNER, STATE, RANK, KERNEL = 2, 64, 128, 16, 8, 4
 
@@ -14,7 +14,7 @@ N_LAYERS, WIDTH, INNER, STATE, RANK, KERNEL = 2, 64, 128, 16, 8, 4
 def write_mamba(path: Path, seed: int = 0) -> Path:
     """Random weights, the vocabulary of the other small models."""
     rng = np.random.default_rng(seed)
-    words = _bpe()
+    words = bpe()
     for token in (b"<|endoftext|>", b"<|im_start|>", b"<|im_end|>"):
         words.add(token, 3, 0.0)
 

@@ -84,7 +84,7 @@ def _letters() -> dict[int, str]:
 _LETTER = _letters()
 
 
-def _bpe() -> Words:
+def bpe() -> Words:
     """All bytes, and some English words merged letter by letter, with and without a space before them."""
     words = Words("bpe", [_LETTER[byte].encode() for byte in range(256)], [_NORMAL] * 256, [0.0] * 256, [])
     known = set(words.texts)
@@ -311,7 +311,7 @@ def write_recurrent(path: Path, arch: Literal["mamba", "lfm2"] = "mamba", *, n_c
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_file_type(0)
     writer.add_vocab_size(V)
-    _write_vocabulary(writer, words, None, None)
+    write_vocabulary(writer, words, None, None)
     writer.add_chat_template(CHATML)
 
     def matrix(name: str, *shape: int, scale: float = 0.25) -> None:
@@ -380,7 +380,7 @@ def _words(
     kind: Literal["bpe", "spm"], arch: str, chatml: bool, control: list[str], user_defined: list[str], n_vocab: int
 ) -> Words:
     """A vocabulary with its special tokens."""
-    words = _bpe() if kind == "bpe" else _spm()
+    words = bpe() if kind == "bpe" else _spm()
     required = ("<s>", "</s>", "<unk>", "<|endoftext|>") if arch == "phi3" else ()  # llama.cpp looks for them by name
     ends = ("<|endoftext|>",) if kind == "bpe" else ()
     for token in dict.fromkeys((*required, *ends, *(_CHATML_TOKENS if chatml else ()), *control)):
@@ -446,7 +446,7 @@ def _write(
     writer.add_file_type(file_type)
     if window := (64 if arch == "gemma3" else 0) if sliding_window is None else sliding_window:
         writer.add_sliding_window(window)
-    _write_vocabulary(writer, words, add_bos, add_space_prefix)
+    write_vocabulary(writer, words, add_bos, add_space_prefix)
     if template is not None:
         writer.add_chat_template(template)
     for key, value in metadata.items():
@@ -504,7 +504,7 @@ def _write(
     return path
 
 
-def _write_vocabulary(
+def write_vocabulary(
     writer: gguf.GGUFWriter, words: Words, add_bos: bool | None, add_space_prefix: bool | None
 ) -> None:
     """The tokenizer's keys."""

@@ -17,7 +17,7 @@ from chatterm.address import repo_of
 from chatterm.engine.worker import identity
 from chatterm.engine.worker.context import Context, Slices, StopFlag
 from chatterm.engine.worker.library import Library, is_about_memory
-from chatterm.engine.worker.memory import give_back
+from chatterm.engine.worker.memory import give_back, mapped_bytes
 from chatterm.engine.worker.override import chosen_template
 from chatterm.engine.worker.threads import PromptThreads, Tuner, usable_cores
 from chatterm.engine.worker.vocabulary import Vocabulary
@@ -30,7 +30,6 @@ from chatterm.text import amount
 
 Send = Callable[[Event], None]
 _PROGRESS_SECONDS = 0.05
-_MIB = 1024 * 1024
 
 
 class LoadedModel:
@@ -112,8 +111,7 @@ class _Load:
         pointer = llama.llama_model_load_from_file(os.fsencode(self.path), parameters)
         if not pointer:
             raise self._model_failure()
-        self.mapped_bytes = sum(float(mib) for mib in re.findall(r"_Mapped model buffer size =\s*([\d.]+)", log.text))
-        self.mapped_bytes *= _MIB
+        self.mapped_bytes = mapped_bytes(log.text)
         if self.gpus and (offloaded := re.search(r"offloaded (\d+)/\d+ layers to GPU", log.text)):
             self.n_gpu_layers = int(offloaded[1])
         elif self.options.n_gpu_layers > 0:

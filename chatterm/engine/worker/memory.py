@@ -13,6 +13,7 @@ import msgspec
 
 _MIB = 1024 * 1024
 _BUFFER = re.compile(r"\b(?:KV|RS|compute|output) buffer size =\s*([\d.]+) MiB")
+_WEIGHTS = re.compile(r"_(Mapped|REPACK) model buffer size =\s*([\d.]+) MiB")
 
 
 class ContextCost(msgspec.Struct, frozen=True):
@@ -46,6 +47,17 @@ class ContextCost(msgspec.Struct, frozen=True):
 def buffer_bytes(log: str) -> float:
     """The sum of all buffers that llama.cpp says it made for a context."""
     return sum(float(size) for size in _BUFFER.findall(log)) * _MIB
+
+
+def mapped_bytes(log: str) -> float:
+    """Weights that are read where the file is mapped; what was copied into another layout is in the mapping, too.
+
+    Example: 323 MiB are mapped, 192 MiB repacked -> 131 MiB
+    """
+    sizes = {"Mapped": 0.0, "REPACK": 0.0}
+    for kind, mib in _WEIGHTS.findall(log):
+        sizes[kind] += float(mib) * _MIB
+    return max(0.0, sizes["Mapped"] - sizes["REPACK"])
 
 
 def give_back() -> None:

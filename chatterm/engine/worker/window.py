@@ -142,6 +142,7 @@ class WindowMaker:
         parameters.n_ctx = n_ctx
         parameters.n_batch = min(options.n_batch, n_ctx)
         parameters.n_ubatch = min(parameters.n_batch, _MAX_UBATCH)
+        parameters.n_outputs_max = 1  # only the last token's logits are read; room for all of them can be 500 MB
         parameters.flash_attn_type = _FLASH[options.flash_attention]
         parameters.type_k = _CACHE_TYPES[options.cache_type_k]
         parameters.type_v = _CACHE_TYPES[options.cache_type_v]

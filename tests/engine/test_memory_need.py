@@ -1,0 +1,87 @@
+"""The estimate of memory holds for the real worker process, with models of realistic shape."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from support.shaped_models import Shape, Type, write_shaped
+from support.worker_memory import measure
+
+from chatterm.engine.local import LocalEngine
+from chatterm.events import Loaded
+from chatterm.fit import FreeMemory, Verdict, fit
+from chatterm.gguf import read_header
+from chatterm.settings import LoadOptions
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systems count mapped memory differently")
+
+MIB = 1 << 20
+SHAPES = {
+    "dense, large vocabulary": Shape("qwen2", 8, 512, 8, 2, 1536, 151_936),
+    "sliding window": Shape(
+        "gemma3", 18, 640, 4, 1, 2048, 32_000, head=256, matrices=Type.Q8_0, embeddings=Type.F16, sliding_window=512
+    ),
+    "mixture of experts": Shape(
+        "qwen3moe", 8, 512, 8, 4, 512, 32_000, matrices=Type.Q4_K, some=Type.Q6_K, embeddings=Type.Q4_K,
+        output=Type.Q6_K, n_experts=16, n_experts_used=4,
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=list(SHAPES))
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shaped(tmp_path_factory.mktemp("shaped") / "model.gguf", SHAPES[request.param])
+
+
+@pytest.mark.parametrize("n_ctx", [2048, 16_384])
+async def test_the_estimate_is_what_the_process_takes(model: Path, n_ctx: int) -> None:
+    measured = await measure(model, n_ctx)
+    assert measured.error == pytest.approx(0, abs=0.1), measured
+
+
+async def test_what_was_copied_is_not_read_from_the_file_again(model: Path) -> None:
+    measured = await measure(model, 2048)
+    need = measured.need
+    assert measured.used_file_bytes <= need.weights_bytes - need.copied_bytes + MIB
+
+
+_POOR_WORKER = """
+import psutil, runpy
+from chatterm import memory
+
+def free_bytes():
+    now = psutil.Process().memory_info()
+    return max(0, {free} - (now.rss - min(now.shared, {weights})))
+
+memory.free_bytes = free_bytes
+runpy.run_module("chatterm.engine.worker", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("rest", [0.2, 0.6])
+async def test_the_window_that_is_told_is_about_the_one_that_is_chosen(model: Path, rest: float) -> None:
+    header = read_header(model)
+
+    def needed(n_ctx: int) -> int:
+        return fit(header, 0, LoadOptions(n_ctx=n_ctx), FreeMemory(10**12)).needed.total_bytes
+
+    free = round(needed(512) + rest * (needed(8192) - needed(512)))
+    told = fit(header, 0, LoadOptions(), FreeMemory(free))
+    loaded = await _loaded_with(free, model, header.size_bytes)
+    assert told.verdict is Verdict.TIGHT
+    assert 512 < loaded.model.n_ctx < 8192
+    assert needed(loaded.model.n_ctx) == pytest.approx(needed(told.n_ctx), rel=0.05)
+    assert any(f"The context window is {loaded.model.n_ctx:,} tokens" in note for note in loaded.notes)
+
+
+async def _loaded_with(free: int, model: Path, weights: int) -> Loaded:
+    """What is said of a model by a worker that has so much memory for itself."""
+    engine = LocalEngine(command=(sys.executable, "-c", _POOR_WORKER.format(free=free, weights=weights)))
+    try:
+        events = [event async for event in engine.load(model, LoadOptions())]
+    finally:
+        await engine.close()
+    assert isinstance(events[-1], Loaded)
+    return events[-1]
