@@ -212,11 +212,15 @@ class Hub:
                 return NoNetwork(f"{self.endpoint} did not answer in time.", _TRY_AGAIN)
             case httpx2.ReadError() | httpx2.RemoteProtocolError() | httpx2.WriteError():
                 return NoNetwork(f"The connection to {self.endpoint} broke.", _TRY_AGAIN)
+            case httpx2.ProxyError():
+                return NoNetwork(
+                    f"The proxy does not let this through to {self.endpoint}: {_reason(error)}.",
+                    "Check HTTPS_PROXY, and whether the proxy wants a name and a password (http://NAME:PASSWORD@HOST:PORT).",
+                )
             case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
                 return HubError(f"“{line(self.endpoint)}” is no address of a Hub.", "Mend HF_ENDPOINT, or unset it.")
             case httpx2.HTTPError() | hf.OfflineModeIsEnabled():
-                reason = line(re.sub(r"^\[Errno -?\d+\] ", "", str(error))).rstrip(".") or type(error).__name__
-                return NoNetwork(f"{self.endpoint} cannot be reached: {reason}.", _TRY_AGAIN)
+                return NoNetwork(f"{self.endpoint} cannot be reached: {_reason(error)}.", _TRY_AGAIN)
         return error
 
     def refusal(self, response: Any, repo: str) -> HubError:
@@ -314,6 +318,11 @@ def _remote_file(sibling: Any) -> RemoteFile:
     if sibling.lfs and isinstance(sibling.lfs.sha256, str):
         return RemoteFile(sibling.rfilename, size, sibling.lfs.sha256)
     return RemoteFile(sibling.rfilename, size, git_hash=sibling.blob_id if isinstance(sibling.blob_id, str) else "")
+
+
+def _reason(error: Exception) -> str:
+    """Why a connection failed, in the system's words."""
+    return line(re.sub(r"^\[Errno -?\d+\] ", "", str(error))).rstrip(".") or type(error).__name__
 
 
 def _retry_after(response: Any) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_hub import PIECE, FakeHub, sha256
+from support.proxy import Proxy
 
 from chatterm.errors import (
     DiskFull,
@@ -39,7 +41,8 @@ DEADLINE = 60
 CHILD = """
 import sys
 from chatterm.hub import download
-for event in download.pull(*sys.argv[1:]):
+patience = download.Patience(n_failures=1) if "impatient" in sys.argv else None
+for event in download.pull(sys.argv[1], patience=patience):
     pass
 print(event.path, event.n_fetched)
 """
@@ -675,6 +678,85 @@ def test_nobody_is_told_that_we_are_here(hub: FakeHub) -> None:
 
     assert hub.seen
     assert not [seen.path for seen in hub.seen if "harness" in seen.path or "telemetry" in seen.path]
+
+
+def test_a_connection_that_breaks_at_any_byte_is_taken_up_there(hub: FakeHub, patience: Patience) -> None:
+    chance, places = random.Random(5), []
+
+    def cut_somewhere() -> None:
+        places.append(chance.choice([1, 2, PIECE - 1, PIECE, PIECE + 1, chance.randrange(1, 200_000)]))
+        hub.faults.cut_after, hub.faults.n_cuts = places[-1], 1
+
+    hub.faults.before_body = cut_somewhere
+    events = pulled(patience)
+
+    assert bytes_of(events) == hub.repos[REPO].files[FILE]
+    assert hub.n_sent == 1_000_000
+    ranges = [f"bytes={sum(places[:n])}-" for n in range(1, len(places))]
+    assert [seen.range for seen in hub.bodies()] == ["", *ranges]
+    assert len(places) > 10
+
+
+@pytest.fixture
+def proxy(hub: FakeHub, monkeypatch: pytest.MonkeyPatch):
+    """The only way to a Hub whose name nobody else knows."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    with Proxy(hub.url) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_proxy_is_used_for_questions_and_bytes(
+    hub: FakeHub, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
+    monkeypatch.setenv(name, f"http://me:secret@{proxy.netloc}")
+    child = start_child(REPO)  # a process of its own: huggingface_hub reads the environment once
+    output, errors = child.communicate(timeout=DEADLINE)
+
+    assert Path(output.split()[0]).read_bytes() == hub.repos[REPO].files[FILE], errors
+    assert set(proxy.asked) == {"GET hub.invalid", "HEAD hub.invalid"}
+    assert proxy.credentials == {"Basic bWU6c2VjcmV0"}
+    assert "secret" not in errors
+
+
+def test_no_proxy_is_used_where_the_environment_says_so(
+    hub: FakeHub, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
+    output, errors = start_child(REPO).communicate(timeout=DEADLINE)
+
+    assert Path(output.split()[0]).read_bytes() == hub.repos[REPO].files[FILE], errors
+    assert proxy.asked == []
+
+
+def test_a_proxy_is_asked_for_a_tunnel_to_what_is_encrypted(
+    hub: FakeHub, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    hub.has_storage, hub.storage_url = True, "https://storage.invalid"  # from the Hub without, from the storage with it
+    _, errors = start_child(REPO, "impatient").communicate(timeout=DEADLINE)
+    assert proxy.asked == ["CONNECT storage.invalid:443"]
+    assert "The proxy does not let this through" in errors
+
+    proxy.asked.clear()
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.invalid")
+    _, errors = start_child(REPO, "impatient").communicate(timeout=DEADLINE)
+    assert proxy.asked == ["CONNECT hub.invalid:443"]
+    assert "403 Forbidden. Check HTTPS_PROXY" in errors
+
+
+@pytest.mark.parametrize("address", ["socks5://127.0.0.1:9", "ftp://127.0.0.1:9", "nonsense://"])
+def test_a_proxy_that_cannot_be_used_is_said(
+    hub: FakeHub, proxy: Proxy, patience: Patience, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    with pytest.raises(HubError, match="proxy that this environment names"):
+        pulled(patience)
+    assert hub.seen == []
 
 
 def stop_after_first_bytes() -> int:
