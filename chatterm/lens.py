@@ -319,9 +319,11 @@ class _Rest:
     """The mass of all tokens that are not kept, at any temperature."""
 
     def __init__(self, masses: Sequence[float]) -> None:
-        self.is_any = bool(masses) and masses[min(3, len(masses) - 1)] > NOTHING
-        self._x = INVERSE_TEMPERATURES if len(masses) > 1 else (1.0,)
-        self._y = [max(NOTHING, mass) for mass in masses]
+        is_whole = len(masses) > len(INVERSE_TEMPERATURES)
+        self._x = INVERSE_TEMPERATURES if is_whole else (1.0,)
+        self._y = [max(NOTHING, mass) for mass in masses[: len(self._x)]]
+        self._mean = masses[-1] if is_whole else 0.0
+        self.is_any = bool(masses) and self._y[self._x.index(1.0)] > NOTHING
 
     def knows(self, inverse_temperature: float) -> bool:
         """Whether that is more than a guess."""
@@ -345,8 +347,10 @@ class _Rest:
         return ys[i] + t * (a + t * (b + t * c)), (a + t * (2 * b + 3 * t * c)) / width
 
     def _slope(self, i: int) -> float:
-        """The slope at a known place: that of the parabola through it and its neighbours."""
+        """The slope at a known place: that of the parabola through it and its neighbours; at 1 it is known."""
         xs, ys = self._x, self._y
+        if xs[i] == 1:
+            return self._mean
         middle = min(max(i, 1), len(xs) - 2)
         left, right = xs[middle] - xs[middle - 1], xs[middle + 1] - xs[middle]
         rise_left, rise_right = (ys[middle] - ys[middle - 1]) / left, (ys[middle + 1] - ys[middle]) / right

@@ -81,4 +81,4 @@ def _rest(steepness: float) -> list[float]:
         power = 1 - steepness * inverse_temperature
         mass = (N_VOCAB**power - _N_KEPT**power) / power if power else math.log(N_VOCAB / _N_KEPT)
         masses.append(max(lens.NOTHING, math.log(mass)) if mass > 0 else lens.NOTHING)
-    return masses
+    return [*masses, -steepness * math.log(4 * _N_KEPT)]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import pytest_asyncio
+from support.definitions import shares, stage
 from support.engines import ask, load
 from support.tiny_models import write_distribution
 
@@ -33,44 +34,6 @@ async def die(engine: LocalEngine, tmp_path_factory: pytest.TempPathFactory) -> 
         path = write_distribution(tmp_path_factory.mktemp("models") / "die.gguf", LOGITS.tolist())
         await load(engine, path, n_ctx=4096)
     return engine
-
-
-def shares(logits: np.ndarray) -> np.ndarray:
-    """Softmax; minus infinity is a token that was dropped."""
-    weights = np.exp(logits - logits.max())
-    return weights / weights.sum()
-
-
-def keep(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    kept = np.full_like(logits, -np.inf)
-    kept[ids] = logits[ids]
-    return kept
-
-
-def n_reaching(sorted_shares: np.ndarray, share: float) -> int:
-    """How many of the first reach a share together."""
-    return int(np.searchsorted(np.cumsum(sorted_shares), share)) + 1
-
-
-def stage(name: str, logits: np.ndarray, value: float) -> np.ndarray:
-    """What a stage leaves of the logits, from its definition."""
-    p = shares(logits)
-    descending = np.argsort(-p, kind="stable")
-    match name:
-        case "temperature":
-            return logits / value
-        case "top_k":
-            return keep(logits, descending[: int(value)])
-        case "top_p":
-            return keep(logits, descending[: n_reaching(p[descending], value)])
-        case "min_p":
-            return keep(logits, np.flatnonzero(p >= value * p.max()))
-        case "typical":
-            surprise = -np.log(p, where=p > 0, out=np.full_like(p, -np.inf))
-            entropy = float(np.sum(p[p > 0] * surprise[p > 0]))
-            usual = np.argsort(np.where(p > 0, np.abs(surprise - entropy), np.inf), kind="stable")
-            return keep(logits, usual[: n_reaching(p[usual], value)])
-    raise AssertionError(name)
 
 
 CASES: list[list[tuple[str, float]]] = [

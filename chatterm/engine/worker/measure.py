@@ -184,11 +184,12 @@ class _Distribution:
         self._highest = float(logits[self._top[0]])
         below = logits[self._kept].astype(np.float64) - self._highest
         kept = np.exp(below)
-        self._rest, rest_below = _masses(logits, self._highest, self._kept)
-        total = float(kept.sum()) + (math.exp(self._rest[3]) if self._rest else 0.0)
+        self._rest = _masses(logits, self._highest, self._kept)
+        rest = math.exp(self._rest[INVERSE_TEMPERATURES.index(1.0)]) if self._rest else 0.0
+        total = float(kept.sum()) + rest
         self._log_total = math.log(total)
         self.log_partition = self._highest + self._log_total
-        mean = (float(kept @ below) + rest_below) / total
+        mean = (float(kept @ below) + (rest * self._rest[-1] if self._rest else 0.0)) / total
         self.entropy = max(0.0, (self._log_total - mean) / math.log(2))
 
     def surprise(self, token: int) -> float:
@@ -262,10 +263,10 @@ def _highest(logits: Floats, n: int) -> NDArray[np.intp]:
     return ids[order]
 
 
-def _masses(logits: Floats, highest: float, kept: NDArray[np.intp]) -> tuple[list[float], float]:
-    """What `Kept.rest` tells, and the sum of (logit - highest) * exp(logit - highest), over all that is not kept."""
+def _masses(logits: Floats, highest: float, kept: NDArray[np.intp]) -> list[float]:
+    """What `Kept.rest` tells of all that is not kept."""
     if len(kept) >= len(logits):
-        return [], 0.0
+        return []
     below = logits - np.float32(highest)
     np.maximum(below, np.float32(_FAR), out=below)
     below[kept] = _GONE
@@ -280,4 +281,5 @@ def _masses(logits: Floats, highest: float, kept: NDArray[np.intp]) -> tuple[lis
     sums |= {1.5: power.sum(), 2.0: near @ near, 3.0: power @ power, 4.0: square @ square}
     sums |= {6.0: square @ fourth, 8.0: fourth @ fourth, 12.0: sixth @ sixth}
     masses = [math.log(mass) if (mass := float(sums[each])) > 0 else NOTHING for each in INVERSE_TEMPERATURES]
-    return [max(NOTHING, mass) for mass in masses], float(below @ whole)
+    mean = float(below @ whole) / float(sums[1.0]) if sums[1.0] > 0 else 0.0
+    return [*(max(NOTHING, mass) for mass in masses), mean]
