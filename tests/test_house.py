@@ -29,7 +29,7 @@ def test_imports_point_downwards() -> None:
     assert done.returncode == 0, done.stdout
 
 
-BELOW = ("chat", "library", "store", "engine.local", "engine.remote", "engine.either", "engine.listing")
+BELOW = ("chat", "library", "downloads", "store", "engine.local", "engine.remote", "engine.either", "engine.listing")
 
 
 @pytest.mark.parametrize("module", [f"chatterm.{name}" for name in BELOW])
