@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -85,6 +86,8 @@ class Chat:
         self.unseen: frozenset[int] = frozenset()
         """Ids of the turns that the model did not see when it answered last."""
         self.is_replying = False
+        self.is_measured = False
+        """Whether replies come with what each token was drawn from (`Measured`)."""
         self._flush_seconds = flush_seconds
         self._clock = clock
         self._journal = Journal(store)
@@ -115,6 +118,11 @@ class Chat:
     def effective(self) -> Settings:
         """The settings that count in the open conversation, with the model that answers now."""
         return layered(self.settings, self.model, self.overrides)
+
+    @property
+    def prompt(self) -> Prompt:
+        """What the model reads of the open branch; where that ends in an answer, as if it went on with it."""
+        return _prompt(self.turns, self.effective)
 
     @property
     def model(self) -> ModelInfo | None:
@@ -310,6 +318,7 @@ class Chat:
         draft = Draft(settings, resumed, self._clock)
         draft.is_by(self.engine.model)
         state, problem, failure = TurnState.STOPPED, "", None
+        reply = partial(self.engine.reply, measure=True) if self.is_measured else self.engine.reply
         saver = asyncio.create_task(self._save_while_it_grows(journal, draft))
         self._writing = journal, draft
         self.unseen = frozenset()
@@ -319,7 +328,7 @@ class Chat:
                 yield TurnAdded(added)
             turn = journal.turns[-1]
             yield TurnAdded(turn if turn.text else msgspec.structs.replace(turn, reasoning=""))  # it starts afresh
-            async with aclosing(_generator(self.engine.reply(prompt, settings.sampling))) as events:
+            async with aclosing(_generator(reply(prompt, settings.sampling))) as events:
                 async for event in events:
                     draft.take(event)
                     match event:

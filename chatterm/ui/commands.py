@@ -72,6 +72,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("next_reply", "alt+right", "Next answer", "Show the answer after this one to the same question",
             when="has_siblings"),
     Command("copy_reply", "f7", "Copy reply", "Copy the last reply to the clipboard", when="has_reply"),
+    Command("glass", "f12,alt+g", "Glass box", "Watch the model think: tokens, probabilities, context, attention, layers; closes it again",
+            when="has_model", group="Glass box"),
     Command("toggle_reasoning", "ctrl+t", "Reasoning", "Unfold what the model thought last, or fold it again",
             when="has_reply"),
     Command("unqueue", "", "Take back queued message", "Put the last queued message back into the prompt; up in an empty prompt does it, too",

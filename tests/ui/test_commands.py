@@ -41,8 +41,8 @@ def test_own_keys_are_checked_and_what_is_wrong_is_named() -> None:
     usable, problems = checked_keymap(
         {
             "regenerate": "ctrl+y",
-            "stop": "escape,f12",
-            "regenrate": "f11",
+            "stop": "escape,f11",
+            "regenrate": "f13",
             "new_chat": "ctrl+i",
             "rename": "hyper+x",
             "delete": "ctrl+q",
@@ -50,7 +50,7 @@ def test_own_keys_are_checked_and_what_is_wrong_is_named() -> None:
             "list_delete": "x",
         }
     )
-    assert usable == {"regenerate": "ctrl+y", "stop": "escape,f12", "list_delete": "x"}
+    assert usable == {"regenerate": "ctrl+y", "stop": "escape,f11", "list_delete": "x"}
     assert sorted(problem.split(":")[0] for problem in problems) == [
         "keys.delete",
         "keys.help",

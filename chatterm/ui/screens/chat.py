@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -37,6 +38,13 @@ from chatterm.ui.widgets.sidebar import Sidebar
 from chatterm.ui.widgets.status import Status
 from chatterm.ui.widgets.suggestions import Suggestions
 
+if TYPE_CHECKING:
+    from chatterm.ui.glass.panel import GlassPanel
+
+WIDE_ENOUGH = 110
+"""Columns from which the glass box stands beside the conversation."""
+GLASS_WIDTH = 60
+"""Columns that it takes at least, beside which the list of conversations has no place of its own."""
 HIGH = 18
 """Rows from which suggestions leave room for what else is there."""
 
@@ -76,7 +84,7 @@ class ChatScreen(CommandScreen):
     def compose(self) -> ComposeResult:
         """The list beside a column of everything else."""
         yield self.header
-        with Horizontal():
+        with Horizontal(id="columns"):
             yield self.sidebar
             with Vertical(id="middle"):
                 yield self.transcript
@@ -305,6 +313,65 @@ class ChatScreen(CommandScreen):
         if wanted and (self.chat.model is None or self.chat.model.address != wanted):
             self.post_message(self.ModelWanted(wanted))
 
+    @work(exclusive=True, group="glass")
+    async def action_glass(self) -> None:
+        """Open the glass box beside the conversation, or close it."""
+        if self.transcript.glass is None:
+            from chatterm.ui.screens.glass_dock import GlassDock  # late: many never open it
+
+            self.transcript.glass = GlassDock(id="glass")
+            await self.query_one("#columns").mount(self.transcript.glass)
+        glass = self.transcript.glass
+        if glass.is_open and glass.has_focus_within:
+            self.close_glass()
+        elif glass.is_open:
+            glass.focus()
+        else:
+            glass.open(self.chat)
+            self._make_room()
+
+    def close_glass(self) -> None:
+        """Close the glass box; the prompt has the focus again."""
+        if self.transcript.glass is not None:
+            self.transcript.glass.close()
+        self._make_room()
+        self.prompt.focus()
+
+    def on_glass_panel_closed(self) -> None:
+        """The user wants the glass box away."""
+        self.close_glass()
+
+    def on_glass_panel_left(self) -> None:
+        """The user goes on writing beside the glass box, or without it where there is no room for both."""
+        if self.query_one("#middle").display:
+            self.prompt.focus()
+        else:
+            self.close_glass()
+
+    def on_glass_panel_copy_requested(self, event: GlassPanel.CopyRequested) -> None:
+        """Copy what a view shows."""
+        self.transcript.copy(event.text)
+
+    async def on_glass_panel_settings_wanted(self, event: GlassPanel.SettingsWanted) -> None:
+        """Go on in this conversation with settings that were tried."""
+        try:
+            await self.chat.override(event.changes)
+        except ChattermError as error:
+            self.show_error(error)
+        else:
+            self.models.show_model()
+            self.notify("They count in this conversation from the next answer on.", title="Settings kept", timeout=4)
+        if self.transcript.glass is not None:
+            self.transcript.glass.sampling = self.chat.effective.sampling
+
+    def _make_room(self) -> None:
+        """The glass box stands beside the conversation, or in its place where there is no room for both."""
+        glass = self.transcript.glass
+        is_open = glass is not None and glass.is_open
+        is_wide = self.app.size.width >= WIDE_ENOUGH
+        self.query_one("#middle").display = is_wide or not is_open
+        self.sidebar.is_narrow = self.app.size.width < (WIDE + GLASS_WIDTH if is_open else WIDE)
+
     def action_new_chat(self) -> None:
         """Begin a new conversation."""
         self.composer.hold()
@@ -375,7 +442,7 @@ class ChatScreen(CommandScreen):
     def on_resize(self) -> None:
         """The list has a place of its own where there is room; the prompt takes no more than its share."""
         self.composer.fit(self.app.size.height)
-        self.sidebar.is_narrow = self.app.size.width < WIDE
+        self._make_room()
         self.refresh_state()
 
     def action_dismiss_banner(self) -> None:

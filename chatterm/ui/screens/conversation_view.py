@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING
 
 from textual import on, work
 from textual.message import Message
 
-from chatterm.chat import Chat, ChatEvent, TurnAdded
+from chatterm.chat import Chat, ChatEvent, TurnAdded, TurnSettled
 from chatterm.conversation import ReplyRecord, Role, TurnState
 from chatterm.errors import ChattermError, StoreError
-from chatterm.events import Prompted, Trimmed
+from chatterm.events import Measured, Prompted, Trimmed
 from chatterm.ui.screens import hints
 from chatterm.ui.screens.live import LiveReply, measures_of_record
 from chatterm.ui.screens.state import State
 from chatterm.ui.widgets.status import Status
 from chatterm.ui.widgets.transcript import Transcript
+
+if TYPE_CHECKING:
+    from chatterm.ui.screens.glass_dock import GlassDock
 
 ENDS = {TurnState.STOPPED: "stopped", TurnState.FAILED: "failed"}
 
@@ -56,6 +60,8 @@ class ConversationView(Transcript):
         super().__init__(id=id)
         self.live: LiveReply | None = None
         """The reply that is being written."""
+        self.glass: GlassDock | None = None
+        """The glass box, once it was opened; it follows replies."""
         self._said: set[str] = set()  # notes on replies, which would be the same each time
         self._state = state
         self._status = status
@@ -75,6 +81,8 @@ class ConversationView(Transcript):
             self.live.leave()
             self.live.show()
         self.unseen = self.chat.unseen
+        if self.glass is not None:
+            self.glass.show_open()
         if not self._state.replying:
             self._status.tell(**measures_of_record((turns[-1].record if turns else None) or ReplyRecord()))
         self._state.answers = (0, 0)
@@ -92,8 +100,14 @@ class ConversationView(Transcript):
                 async for event in happenings:
                     live.take(event)
                     match event:
-                        case TurnAdded():
+                        case TurnAdded(turn=turn):
                             self.post_message(self.TurnSaved())
+                            if self.glass is not None and turn.role is Role.ASSISTANT:
+                                await self.glass.begin()
+                        case Measured() if self.glass is not None:
+                            self.glass.take(event)
+                        case TurnSettled(turn=turn) if self.glass is not None:
+                            self.glass.end(turn.id)
                         case Trimmed():
                             self.notify(**hints.trimmed_notice(len(event.dropped)))
                         case Prompted(notes=notes) if new := [note for note in notes if note not in self._said]:

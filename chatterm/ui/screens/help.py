@@ -17,7 +17,7 @@ from textual.widget import Widget
 
 from chatterm.ui.commands import COMMANDS, keys_of, shown
 
-GROUPS = ("Writing", "Chat", "Conversations", "In the list", "Model", "chatterm")
+GROUPS = ("Writing", "Chat", "Conversations", "In the list", "Model", "Glass box", "chatterm")
 KEY_CELLS = 24
 IN_THE_PROMPT = ("up, down", "On the first and the last line: what was asked before, and back to what is being written")
 

@@ -1,0 +1,93 @@
+"""Where a token looked, in characters: which earlier tokens weigh most, and a grid of all layers and heads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from textual.content import Content
+
+from chatterm.glass import Attention, hide_first
+from chatterm.ui.glass.marks import MUTED, bar, named, percent, shade
+
+N_STRONGEST = 8
+_TOKEN_CELLS = 16
+_BAR_CELLS = 20
+
+
+def row_of(seen: Attention, *, hides_first: bool) -> list[float]:
+    """The weights that are shown."""
+    return hide_first(seen.row) if hides_first and len(seen.row) > 1 else list(seen.row)
+
+
+def tints(row: Sequence[float]) -> list[float | None]:
+    """How much each token is coloured: in proportion to the strongest one."""
+    most = max(row, default=0.0) or 1.0
+    return [weight / most for weight in row]
+
+
+def lines(seen: Attention, pieces: Sequence[bytes], width: int, *, hides_first: bool) -> list[Content]:
+    """The strongest tokens as bars, then the grid.
+
+    Args:
+        seen: What was measured.
+        pieces: The tokens' bytes, at least up to the one that looks.
+        width: In cells.
+        hides_first: Whether the first token is left out, and the others' weights add up to 1 without it.
+    """
+    row = row_of(seen, hides_first=hides_first)
+    places = sorted(range(len(row)), key=lambda place: -row[place])[:N_STRONGEST]
+    drawn = [
+        Content.assemble(
+            f"{place + 1:>5} ",
+            (named(pieces[place], _TOKEN_CELLS), "bold"),
+            " ",
+            (bar(row[place] / row[places[0]], _BAR_CELLS), "$text-primary"),
+            f" {percent(row[place]):>6}",
+            (
+                "  the first token: a resting place" if place == 0 and not hides_first and len(row) > 1 else "",
+                MUTED,
+            ),
+        )
+        for place in places
+        if row[place] > 0
+    ]
+    return [*drawn, Content(""), *grid(seen, width)]
+
+
+def grid(seen: Attention, width: int) -> list[Content]:
+    """A row for each layer, a cell for each head: the darker, the fewer tokens it looks at."""
+    n_heads = max((len(heads) for heads in seen.bits), default=0)
+    cells = 2 if 8 + 2 * n_heads <= width else 1
+    n_shown = min(n_heads, max(width - 8, 1) // cells)
+    most = math.log2(max(len(seen.row), 2))
+    drawn = [Content.styled(f"layer   heads 1 to {n_heads}; the darker, the fewer tokens a head looks at", MUTED)]
+    for layer, heads in zip(seen.layers, seen.bits, strict=True):
+        parts = [
+            (
+                shade(1 - bits / most) * cells,
+                "$text-accent reverse" if (layer, number) == (seen.layer, seen.head) else "$text-primary",
+            )
+            for number, bits in enumerate(heads[:n_shown])
+        ]
+        is_shown = seen.layer == layer
+        mark = (f"{layer + 1:>5}{'▸' if is_shown else ' '} ", "bold" if is_shown else MUTED)
+        drawn.append(Content.assemble(mark, *parts))
+    return drawn
+
+
+def text(seen: Attention, pieces: Sequence[bytes], *, hides_first: bool) -> str:
+    """The same as plain sentences and numbers."""
+    row = row_of(seen, hides_first=hides_first)
+    layer = "all layers" if seen.layer is None else f"layer {seen.layer + 1}"
+    head = "all heads" if seen.head is None else f"head {seen.head + 1}"
+    said = [
+        f"Attention of token {seen.position + 1}, {layer}, {head}{', the first token left out' if hides_first else ''}:"
+    ]
+    places = sorted(range(len(row)), key=lambda place: -row[place])
+    said += [
+        f"{place + 1}\t{named(pieces[place], 40).rstrip()}\t{row[place]:.4f}"
+        for place in places
+        if row[place] >= 0.0005
+    ]
+    return "\n".join(said)

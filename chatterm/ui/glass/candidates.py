@@ -1,0 +1,167 @@
+"""From which tokens one was drawn, in characters: bars through the stages of the sampler, and where the draw fell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from textual.content import Content
+
+from chatterm import lens
+from chatterm.events import Measured
+from chatterm.lens import Candidate, StageView
+from chatterm.settings import Sampling
+from chatterm.ui.glass.marks import MUTED, bar, named, percent
+
+_TOKEN_CELLS = 14
+STAGE_NAMES = {
+    "penalties": "penalties",
+    "top_k": "top-k",
+    "typical": "typical-p",
+    "top_p": "top-p",
+    "min_p": "min-p",
+    "temperature": "temperature",
+}
+"""As people read them."""
+
+
+def reshaped(seen: Measured, sampling: Sampling) -> tuple[list[Candidate], list[StageView]]:
+    """The likeliest tokens as they would be at other settings, and what each stage leaves there."""
+    found = lens.candidates(seen)
+    if seen.kept is None:
+        return found, []
+    stages = lens.stages(seen.kept, sampling)
+    cut_by = {place: stage.stage for stage in reversed(stages) for place in stage.cut}
+    shares = stages[-1].shares
+    return [
+        msgspec.structs.replace(one, share=shares[place], cut_by=cut_by.get(place, ""))
+        for place, one in enumerate(found)
+    ], stages
+
+
+def lines(seen: Measured, width: int, n_rows: int = 12, sampling: Sampling | None = None) -> list[Content]:
+    """What was drawn, the candidates as bars, all others as one, and the draw.
+
+    Args:
+        seen: What was measured.
+        width: In cells.
+        n_rows: Candidates that are shown.
+        sampling: Other settings to see them at; None shows what really happened.
+    """
+    cells = min(max((width - _TOKEN_CELLS - 32) // 2, 6), 24)
+    found, stages = reshaped(seen, sampling) if sampling is not None else (lens.candidates(seen), [])
+    found = found[:n_rows]
+    drawn = [
+        headline(seen),
+        Content.styled(f"{'':{_TOKEN_CELLS}} {'the model':<{cells + 7}} after sampling", MUTED),
+    ]
+    drawn += [_row(candidate, cells, is_drawn=candidate.piece == seen.piece) for candidate in found]
+    rest = 1 - sum(candidate.probability for candidate in found)
+    left = 1 - sum(candidate.share for candidate in found)
+    if rest > 0:
+        drawn.append(_others(max(rest, 0.0), max(left, 0.0), cells))
+    if sampling is not None:
+        return [*drawn, *_stages(seen, [(stage.stage, stage.n_left) for stage in stages[1:]]), *_certainty(stages)]
+    return [*drawn, *_stages(seen, [(stage.stage, stage.n_left) for stage in seen.stages]), *draw_lines(seen, width)]
+
+
+def _certainty(stages: Sequence[StageView]) -> list[Content]:
+    """Where what is kept of a distribution is not enough to be exact, that is said."""
+    if all(stage.is_exact for stage in stages):
+        return []
+    return [Content.styled("about: these settings reach tokens that are not kept one by one", "$text-warning")]
+
+
+def headline(seen: Measured) -> Content:
+    """What was drawn, how likely it was, and how undecided the model."""
+    parts: list[Content | str | tuple[str, str]] = [
+        ("end of the reply" if seen.is_end else named(seen.piece, 20).strip(), "bold")
+    ]
+    if seen.probability is not None:
+        parts.append(f"  {percent(seen.probability)}")
+    if seen.rank is not None:
+        parts.append((f" · rank {seen.rank:,}", MUTED))
+    if seen.surprise is not None:
+        parts.append((f" · surprise {seen.surprise:.1f} bits", MUTED))
+    if seen.entropy is not None:
+        parts.append((f" · undecided by {seen.entropy:.1f} bits", MUTED))
+    return Content.assemble(*parts)
+
+
+def _row(candidate: Candidate, cells: int, *, is_drawn: bool) -> Content:
+    colour = "$text-accent" if is_drawn else "$text-primary"
+    after: Sequence[tuple[str, str]]
+    if candidate.cut_by:
+        after = ((f"cut by {STAGE_NAMES.get(candidate.cut_by, candidate.cut_by)}", MUTED),)
+    else:
+        after = ((bar(candidate.share, cells), colour), (f" {percent(candidate.share):>6}", ""))
+    return Content.assemble(
+        (named(candidate.piece, _TOKEN_CELLS), "bold" if is_drawn else ""),
+        " ",
+        (bar(candidate.probability, cells), colour if not candidate.cut_by else "$foreground 40%"),
+        f" {percent(candidate.probability):>6} ",
+        *after,
+        ("  ◀ drawn" if is_drawn else "", "$text-accent"),
+    )
+
+
+def _others(rest: float, left: float, cells: int) -> Content:
+    return Content.assemble(
+        ("all others".ljust(_TOKEN_CELLS), MUTED),
+        " ",
+        (bar(rest, cells), "$foreground 40%"),
+        f" {percent(rest):>6} ",
+        (bar(left, cells), "$foreground 40%"),
+        (f" {percent(left):>6}" if left > 0.00005 else "", ""),
+    )
+
+
+def _stages(seen: Measured, left: Sequence[tuple[str, int]]) -> list[Content]:
+    """How many were left after each stage."""
+    if not left:
+        return []
+    told = " → ".join(f"{STAGE_NAMES.get(stage, stage)} {n_left:,}" for stage, n_left in left)
+    n_vocab = seen.kept.n_vocab if seen.kept is not None else 0
+    return [
+        Content(""),
+        Content.assemble(("left after each stage: ", MUTED), f"{n_vocab:,} → {told}" if n_vocab else told),
+    ]
+
+
+def draw_lines(seen: Measured, width: int) -> list[Content]:
+    """The bar from 0 to 1 of all that were left, and the random point on it."""
+    if seen.point is None:
+        why = "temperature 0: the likeliest token is taken, nothing is drawn" if _is_greedy(seen) else ""
+        return [Content.styled(why, MUTED)] if why else []
+    cells = max(min(width - 4, 60), 10)
+    start, end = seen.segment or (0.0, 0.0)
+    at = min(int(seen.point * cells), cells - 1)
+    first, behind = int(start * cells), max(int(end * cells), int(start * cells) + 1)
+    bar_line = Content.assemble(
+        ("─" * first, "$foreground 40%"),
+        ("━" * (min(behind, cells) - first), "$text-accent"),
+        ("─" * max(cells - behind, 0), "$foreground 40%"),
+    )
+    said = f"random point {seen.point:.3f} fell on {named(seen.piece, 16).strip()}"
+    return [
+        Content.assemble(" " * at, ("▼", "$text-accent"), (f"  {said}" if at + len(said) + 4 < width else "", MUTED)),
+        bar_line,
+        *([Content.styled(said, MUTED)] if at + len(said) + 4 >= width else []),
+    ]
+
+
+def _is_greedy(seen: Measured) -> bool:
+    return bool(seen.stages) and seen.stages[-1].stage == "temperature" and seen.stages[-1].n_left == 1
+
+
+def text(seen: Measured) -> str:
+    """The same as plain lines."""
+    said = [str(headline(seen)), "token\tthe model\tafter sampling\tcut by"]
+    said += [
+        f"{named(one.piece, 40).strip()}\t{one.probability:.4f}\t{one.share:.4f}\t{STAGE_NAMES.get(one.cut_by, one.cut_by)}"
+        f"{' (drawn)' if one.piece == seen.piece else ''}"
+        for one in lens.candidates(seen)
+    ]
+    if seen.point is not None:
+        said.append(f"random point: {seen.point:.4f}")
+    return "\n".join(said)

@@ -1,0 +1,515 @@
+"""The glass box: one cursor on the tokens of the conversation, and views that all speak of that token.
+
+It asks its source, and draws what comes; nothing here changes the chat. What it wants of the owner, it says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import var
+from textual.style import Style
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Static
+
+from chatterm.errors import ChattermError
+from chatterm.events import Measured
+from chatterm.glass import Attention, AttentionRequest, GlassResult, Lens, LensRequest, Neighbours, NeighboursRequest
+from chatterm.settings import Sampling
+from chatterm.ui.glass import attention, candidates, layers, vectors, window
+from chatterm.ui.glass.marks import MUTED, named
+from chatterm.ui.glass.shaper import Shaper
+from chatterm.ui.glass.source import GlassSource, GlassToken, WindowSeen
+from chatterm.ui.glass.tinting import LEGENDS, Tint, tints
+from chatterm.ui.glass.token_view import TokenKind, TokenView
+from chatterm.ui.glass.views import VIEWS, ViewName
+from chatterm.ui.widgets.key_row import Hint, KeyRow
+
+PAUSE_SECONDS = 0.08
+"""The cursor rests so long before the model is looked into."""
+SECONDS_BETWEEN_DRAWINGS = 0.1
+LOOKING = "looking …"
+
+
+class Tabs(Widget):
+    """The names of the views; a click opens one."""
+
+    DEFAULT_CSS = "Tabs { height: 1; padding: 0 1; background: $panel; pointer: pointer; }"
+    ALLOW_SELECT = False
+
+    current: var[ViewName] = var(ViewName.TOKENS)
+
+    class Chosen(Message):
+        """A view was clicked."""
+
+        def __init__(self, name: ViewName) -> None:
+            super().__init__()
+            self.name = name
+
+    def watch_current(self) -> None:
+        """Draw it."""
+        self.refresh()
+
+    def render(self) -> Content:
+        """Number and name of each, shorter where there is little room."""
+        full = [f"{i} {view.title}" for i, view in enumerate(VIEWS.values(), start=1)]
+        n_letters, room = sum(map(len, full)), self.content_size.width
+        fits = n_letters + len(full) - 1 <= room
+        parts = []
+        for (name, view), title in zip(VIEWS.items(), full, strict=True):
+            is_current = name is self.current
+            shown = title if fits or is_current else title[: 2 + min(4, len(view.title))]
+            style = "bold $text-accent underline" if is_current else MUTED
+            parts.append(Content.styled(shown, style).stylize(Style.from_meta({"view": name.value})))
+        return Content("  " if n_letters + 2 * len(full) - 2 <= room else " ").join(parts)
+
+    def on_click(self, event: events.Click) -> None:
+        """Open the view that was clicked."""
+        if name := event.style.meta.get("view"):
+            self.post_message(self.Chosen(ViewName(name)))
+
+
+class GlassPanel(Vertical):
+    """The views and the tokens that they speak of."""
+
+    class CopyRequested(Message):
+        """The user wants a view as text or as JSON."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Closed(Message):
+        """The user wants it away."""
+
+    class Left(Message):
+        """The user goes on writing."""
+
+    class SettingsWanted(Message):
+        """The user wants to go on with the settings that were tried here."""
+
+        def __init__(self, changes: dict[str, Any]) -> None:
+            super().__init__()
+            self.changes = changes
+
+    DEFAULT_CSS = """
+    GlassPanel {
+        background: $background; border-left: vkey $panel;
+        & > #caption { height: auto; max-height: 3; padding: 0 1; color: $text-muted; }
+        & > TokenView { height: 2fr; min-height: 3; margin-top: 1; }
+        & > #legend { height: auto; max-height: 3; padding: 0 1; color: $text-muted; border-bottom: hkey $panel; }
+        & > #view { height: 3fr; padding: 0 1; scrollbar-size-vertical: 1;
+            scrollbar-background: $background; scrollbar-background-hover: $background; scrollbar-background-active: $background; }
+        & #body { height: auto; }
+        & > Shaper { display: none; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(str(i), f"view('{name.value}')", view.title, show=False) for i, (name, view) in enumerate(VIEWS.items(), start=1)),
+        Binding("t", "tint", "Colours", show=False),
+        Binding("right_square_bracket", "layer(1)", "Next layer", show=False),
+        Binding("left_square_bracket", "layer(-1)", "Layer before", show=False),
+        Binding("full_stop", "head(1)", "Next head", show=False),
+        Binding("comma", "head(-1)", "Head before", show=False),
+        Binding("f", "hide_first", "First token", show=False),
+        Binding("s", "reshape", "Reshape", show=False),
+        Binding("y", "copy_text", "Copy as text", show=False),
+        Binding("Y,shift+y", "copy_json", "Copy as JSON", show=False),
+        Binding("tab", "leave", "To the prompt", show=False),
+        Binding("escape,q", "close", "Close", show=False),
+    ]  # fmt: skip
+
+    view: var[ViewName] = var(ViewName.TOKENS, init=False)
+    tint: var[Tint] = var(Tint.BOUNDARIES, init=False)
+    at_layer: var[int | None] = var[int | None](None, init=False)
+    at_head: var[int | None] = var[int | None](None, init=False)
+    hides_first: var[bool] = var(True, init=False)
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.source: GlassSource | None = None
+        self.tokens: list[GlassToken] = []
+        self.sampling = Sampling()
+        """The settings that count in the conversation."""
+        self._seen: GlassResult | WindowSeen | None = None
+        """What was looked for last, where that is not measured while sampling."""
+        self._cuts: list[tuple[str, int]] = []
+        """How the word under the cursor is cut in other spellings."""
+        self._why_not = ""
+        self._pause: Timer | None = None
+        self._draw_soon: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """The views' names, what is seen, the tokens, the view, and its keys."""
+        yield Tabs()
+        yield Static(id="caption", markup=False)
+        yield TokenView(id="tokens")
+        yield Static(id="legend", markup=False)
+        with VerticalScroll(id="view", can_focus=False):
+            yield Static(id="body", markup=False)
+        yield Shaper()
+        yield KeyRow()
+
+    def on_mount(self) -> None:
+        """Draw the first view."""
+        self._show_view()
+
+    @property
+    def token_view(self) -> TokenView:
+        """Where the cursor is."""
+        return self.query_one(TokenView)
+
+    @property
+    def current(self) -> GlassToken | None:
+        """The token under the cursor."""
+        place = self.token_view.cursor
+        return self.tokens[place] if 0 <= place < len(self.tokens) else None
+
+    def focus(self, scroll_visible: bool = True) -> GlassPanel:
+        """Keys go to the tokens."""
+        self.token_view.focus(scroll_visible)
+        return self
+
+    @work(exclusive=True, group="tokens")
+    async def reload(self) -> None:
+        """Ask which tokens there are now, and show them."""
+        await self.fill()
+
+    async def fill(self) -> None:
+        """The same, waited for."""
+        if self.source is None:
+            return
+        try:
+            found = await self.source.tokens()
+        except ChattermError as error:
+            self.tokens, self._why_not = [], str(error)
+        else:
+            self.tokens, self._why_not = found, ""
+        if self.is_attached:
+            self._show_tokens()
+
+    def add(self, seen: Measured) -> None:
+        """A token was drawn."""
+        kind = TokenKind.SPECIAL if seen.is_end else TokenKind.DRAWN
+        self.tokens.append(GlassToken(seen.piece, seen.id, kind, "answer", measured=seen))
+        if self._draw_soon is None:
+            self._draw_soon = self.set_timer(SECONDS_BETWEEN_DRAWINGS, self._draw_added)
+
+    def _draw_added(self) -> None:
+        self._draw_soon = None
+        self._show_tokens()
+
+    def _show_tokens(self) -> None:
+        """Draw the tokens, and what is seen of the one under the cursor."""
+        self.token_view.show([token.drawn for token in self.tokens], self._tints())
+        self._look_soon()
+        self._draw()
+
+    def _tints(self) -> Sequence[float | None] | None:
+        """How the tokens are coloured now."""
+        if self.view is ViewName.ATTENTION:
+            if not isinstance(self._seen, Attention):
+                return [None] * len(self.tokens)
+            row = attention.row_of(self._seen, hides_first=self.hides_first)
+            return [*attention.tints(row), *[None] * (len(self.tokens) - len(row))]
+        return tints([token.measured for token in self.tokens], self.tint)
+
+    @on(TokenView.Moved)
+    def _follow_cursor(self) -> None:
+        self._look_soon()
+        self._draw()
+
+    @on(TokenView.Opened)
+    def _open_alternatives(self) -> None:
+        self.view = ViewName.NEXT
+
+    def _look_soon(self) -> None:
+        """Look into the model, once the cursor rests."""
+        if self._pause is not None:
+            self._pause.stop()
+        self._pause = self.set_timer(PAUSE_SECONDS, self._look)
+
+    @work(exclusive=True, group="look")
+    async def _look(self) -> None:
+        """Ask the source for what the view shows of the token under the cursor."""
+        source, place = self.source, self.token_view.cursor
+        if source is None or not 0 <= place < len(self.tokens):
+            return
+        try:
+            match self.view:
+                case ViewName.TOKENS:
+                    self._cuts = await _cuts_of(source, self.tokens[place].piece)
+                case ViewName.WINDOW:
+                    self._seen = await source.window()
+                case ViewName.NEXT:
+                    pass
+                case _ if (ids := self._ids()) is None:
+                    self._seen, self._why_not = (
+                        None,
+                        "Not available here, because this engine does not tell the tokens' numbers.",
+                    )
+                    self._draw()
+                    return
+                case ViewName.ATTENTION:
+                    self._seen = await source.inspect(AttentionRequest(ids, place, self.at_layer, self.at_head))
+                case ViewName.LAYERS:
+                    chosen = ids[place] if place else None
+                    self._seen = await source.inspect(LensRequest(ids, max(place - 1, 0), chosen))
+                case ViewName.VECTORS:
+                    self._seen = await source.inspect(NeighboursRequest(ids[place]))
+        except ChattermError as error:
+            self._seen, self._why_not = None, f"Not available here, because: {error}"
+        else:
+            self._why_not = ""
+        self.token_view.tint(self._tints())
+        self._draw()
+
+    def _ids(self) -> tuple[int, ...] | None:
+        """The tokens as numbers; None where one is not known."""
+        ids = [token.id for token in self.tokens]
+        return None if None in ids else tuple(number for number in ids if number is not None)
+
+    def _show_view(self) -> None:
+        """Draw the parts that belong to a view."""
+        spec = VIEWS[self.view]
+        self.query_one(Tabs).current = self.view
+        self.query_one("#caption", Static).update(spec.caption)
+        hints = [Hint(key, label, action) for key, label, action in spec.keys]
+        more = [Hint("y", "copy", "copy_text"), Hint("Y", "JSON", "copy_json"), Hint("esc", "close", "close")]
+        self.query_one(KeyRow).show([Hint("← →", "token", ""), *hints, *more])
+        if self.view is not ViewName.NEXT:
+            self.query_one(Shaper).display = False
+        self.query_one("#legend", Static).update(self._legend())
+
+    def _legend(self) -> str:
+        if self.view is ViewName.ATTENTION:
+            layer = "all layers" if self.at_layer is None else f"layer {self.at_layer + 1}"
+            head = "all heads" if self.at_head is None else f"head {self.at_head + 1}"
+            first = "first token left out" if self.hides_first else "first token shown"
+            return f"{layer} · {head} · {first}; the stronger the colour, the more weight"
+        return f"{self.tint.value}: {LEGENDS[self.tint]}"
+
+    def _draw(self) -> None:
+        """Draw the view."""
+        width = max(self.query_one("#view").content_size.width - 1, 20)
+        self.query_one("#body", Static).update(Content("\n").join(self._lines(width)))
+
+    def _lines(self, width: int) -> list[Content]:
+        token = self.current
+        if self._why_not:
+            return [Content.styled(self._why_not, "$text-warning")]
+        if token is None:
+            return [Content.styled("Nothing was said yet.", MUTED)]
+        match self.view, self._seen:
+            case ViewName.TOKENS, _:
+                return self._token_lines(token)
+            case ViewName.NEXT, _ if token.measured is not None:
+                shaper = self.query_one(Shaper)
+                tried = shaper.sampling if shaper.display else None
+                return candidates.lines(token.measured, width, max(self.query_one("#view").size.height - 9, 4), tried)
+            case ViewName.NEXT, _:
+                return [Content.styled(_why_unmeasured(token), MUTED)]
+            case ViewName.WINDOW, WindowSeen() as seen:
+                return window.lines(seen, width)
+            case ViewName.ATTENTION, Attention() as seen:
+                return attention.lines(seen, [one.piece for one in self.tokens], width, hides_first=self.hides_first)
+            case ViewName.LAYERS, Lens() as seen:
+                return layers.lines(seen, width)
+            case ViewName.VECTORS, Neighbours() as seen:
+                return vectors.lines(seen)
+        return [Content.styled(LOOKING, MUTED)]
+
+    def _token_lines(self, token: GlassToken) -> list[Content]:
+        """What is known of a token by itself."""
+        n = len(self.tokens)
+        place = self.token_view.cursor
+        number = "its number is not told" if token.id is None else f"number {token.id:,} of the vocabulary"
+        rows = [
+            Content.assemble((named(token.piece, 40).strip(), "bold"), (f"   {number}", MUTED)),
+            Content.assemble(("bytes      ", MUTED), token.piece.hex(" ") or "none"),
+            Content.assemble(("place      ", MUTED), f"{place + 1:,} of {n:,}"),
+            Content.assemble(("part of    ", MUTED), token.part or token.kind.value),
+        ]
+        if token.is_reused:
+            rows.append(Content.assemble(("read       ", MUTED), "before; it was still in the KV cache"))
+        if self._cuts:
+            rows += [Content(""), Content.styled("The same word in other spellings:", MUTED)]
+            rows += [
+                Content.assemble(("  ", ""), cut, (f"   {n} token{'' if n == 1 else 's'}", MUTED))
+                for cut, n in self._cuts
+            ]
+        return rows
+
+    def _as_text(self) -> str:
+        """The view as plain text."""
+        token = self.current
+        match self.view, self._seen:
+            case ViewName.NEXT, _ if token is not None and token.measured is not None:
+                return candidates.text(token.measured)
+            case ViewName.WINDOW, WindowSeen() as seen:
+                return window.text(seen)
+            case ViewName.ATTENTION, Attention() as seen:
+                return attention.text(seen, [one.piece for one in self.tokens], hides_first=self.hides_first)
+            case ViewName.LAYERS, Lens() as seen:
+                return layers.text(seen)
+            case ViewName.VECTORS, Neighbours() as seen:
+                return vectors.text(seen)
+        rows = [
+            f"{place}\t{token.id}\t{named(token.piece, 60).strip()}\t{token.part}"
+            for place, token in enumerate(self.tokens, 1)
+        ]
+        return "\n".join(["place\tnumber\ttoken\tpart", *rows])
+
+    def _as_json(self) -> str:
+        """What the view shows, as JSON."""
+        token = self.current
+        shown: Any = [
+            {"id": one.id, "piece": one.piece.decode("utf-8", "replace"), "kind": one.kind.value, "part": one.part}
+            for one in self.tokens
+        ]
+        if self.view is ViewName.NEXT and token is not None and token.measured is not None:
+            shown = token.measured
+        elif self.view not in (ViewName.TOKENS, ViewName.NEXT) and self._seen is not None:
+            shown = self._seen._asdict() if isinstance(self._seen, WindowSeen) else self._seen
+        return msgspec.json.format(msgspec.json.encode(shown)).decode()
+
+    @on(Tabs.Chosen)
+    def _choose(self, event: Tabs.Chosen) -> None:
+        self.view = event.name
+
+    @on(KeyRow.Wanted)
+    async def _run_hint(self, event: KeyRow.Wanted) -> None:
+        event.stop()
+        await self.run_action(event.action)
+
+    @on(Shaper.Reshaped)
+    def _reshape(self) -> None:
+        self._draw()
+
+    @on(Shaper.Kept)
+    def _keep(self, event: Shaper.Kept) -> None:
+        self.post_message(self.SettingsWanted(event.changes))
+
+    def watch_view(self) -> None:
+        """Another view."""
+        self._seen, self._why_not = None, ""
+        if self.view is ViewName.NEXT and self.tint is Tint.BOUNDARIES:
+            self.set_reactive(GlassPanel.tint, Tint.PROBABILITY)
+        if self.view is ViewName.TOKENS:
+            self.set_reactive(GlassPanel.tint, Tint.BOUNDARIES)
+        self._show_view()
+        self.token_view.tint(self._tints())
+        self._draw()
+        self._look_soon()
+
+    def watch_tint(self) -> None:
+        """Other colours."""
+        self.token_view.tint(self._tints())
+        self.query_one("#legend", Static).update(self._legend())
+
+    def _look_again(self) -> None:
+        """Another layer or head."""
+        self.query_one("#legend", Static).update(self._legend())
+        self._look_soon()
+
+    def watch_hides_first(self) -> None:
+        """With or without the first token."""
+        self.query_one("#legend", Static).update(self._legend())
+        self.token_view.tint(self._tints())
+        self._draw()
+
+    def on_resize(self) -> None:
+        """Draw for the new width."""
+        self.call_after_refresh(self._draw)
+
+    def action_view(self, name: str) -> None:
+        """Open a view."""
+        self.view = ViewName(name)
+
+    def action_tint(self) -> None:
+        """The next way to colour."""
+        all_tints = list(Tint)
+        self.tint = all_tints[(all_tints.index(self.tint) + 1) % len(all_tints)]
+
+    def action_layer(self, step: int) -> None:
+        """Another layer; before the first one come all together."""
+        if isinstance(self._seen, Attention):
+            self.at_layer = _stepped(self.at_layer, step, list(self._seen.layers))
+            self._look_again()
+
+    def action_head(self, step: int) -> None:
+        """Another head; before the first one come all together."""
+        if isinstance(self._seen, Attention):
+            self.at_head = _stepped(self.at_head, step, list(range(max(map(len, self._seen.first), default=0))))
+            self._look_again()
+
+    def action_hide_first(self) -> None:
+        """Leave the first token out, or show it."""
+        self.hides_first = not self.hides_first
+
+    def action_reshape(self) -> None:
+        """Show the sliders, or go back to what happened."""
+        self.view = ViewName.NEXT
+        shaper = self.query_one(Shaper)
+        shaper.display = not shaper.display
+        if shaper.display:
+            shaper.show(self.sampling)
+            shaper.focus_first()
+        else:
+            self.token_view.focus()
+        self._draw()
+
+    def action_copy_text(self) -> None:
+        """Copy the view as text."""
+        self.post_message(self.CopyRequested(self._as_text()))
+
+    def action_copy_json(self) -> None:
+        """Copy what the view shows as JSON."""
+        self.post_message(self.CopyRequested(self._as_json()))
+
+    def action_leave(self) -> None:
+        """Go on writing."""
+        self.post_message(self.Left())
+
+    def action_close(self) -> None:
+        """Close the sliders, else the panel."""
+        if self.query_one(Shaper).display:
+            self.action_reshape()
+        else:
+            self.post_message(self.Closed())
+
+
+def _stepped(value: int | None, step: int, values: list[int]) -> int | None:
+    """The value some steps on in a ring that begins with None."""
+    ring = [None, *values]
+    return ring[(ring.index(value if value in values else None) + step) % len(ring)]
+
+
+def _why_unmeasured(token: GlassToken) -> str:
+    """Why there are no probabilities for a token."""
+    if token.kind is TokenKind.DRAWN or token.part == "answer":
+        return "This token was not measured: probabilities are kept while the glass box is open. Regenerate (ctrl+r) to see them."
+    return "The model did not draw this token, it was given. Move to the answer."
+
+
+async def _cuts_of(source: GlassSource, piece: bytes) -> list[tuple[str, int]]:
+    """How a word is cut as it is, with a capital, without one, and with a blank before it."""
+    word = piece.decode("utf-8", "replace").strip()
+    if not re.fullmatch(r"[^\W\d_]{2,30}", word):
+        return []
+    spellings = dict.fromkeys((word, f" {word}", word.capitalize(), word.lower(), word.upper()))
+    cuts = []
+    for spelling in spellings:
+        pieces = await source.cut(spelling)
+        cuts.append((" ".join(f"[{named(one, 40).strip()}]" for one in pieces), len(pieces)))
+    return cuts

@@ -1,0 +1,71 @@
+"""Where the glass box gets its numbers from, and a token with what is known about it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from chatterm.events import Measured
+from chatterm.glass import GlassRequest, GlassResult
+from chatterm.ui.glass.token_view import ShownToken, TokenKind, shown
+
+
+class GlassToken(NamedTuple):
+    """A token of what the model read and wrote."""
+
+    piece: bytes
+    id: int | None = None
+    kind: TokenKind = TokenKind.SAID
+    part: str = ""
+    """What it belongs to, in words: "system prompt", "your message", "answer"."""
+    is_reused: bool = False
+    """Whether it was in the KV cache when the last reply began."""
+    measured: Measured | None = None
+    """What it was drawn from; None where that was not measured."""
+
+    @property
+    def drawn(self) -> ShownToken:
+        """As the token view takes it."""
+        return ShownToken(shown(self.piece), self.kind)
+
+
+class WindowPart(NamedTuple):
+    """A stretch of the context window."""
+
+    name: str
+    n_tokens: int
+    n_reused: int = 0
+    """So many of them were in the cache when the last reply began."""
+
+
+class WindowSeen(NamedTuple):
+    """What the context window holds."""
+
+    n_ctx: int
+    parts: tuple[WindowPart, ...]
+    kv_bytes: int = 0
+    n_dropped: int = 0
+    """Turns that no longer fit."""
+
+
+class GlassSource(Protocol):
+    """What the panel asks."""
+
+    async def tokens(self) -> list[GlassToken]:
+        """All that the model reads of the open conversation, and what it wrote last.
+
+        Raises:
+            ChattermError: it cannot be told now; says why.
+        """
+        ...
+
+    async def cut(self, text: str) -> list[bytes]:
+        """How a text is cut into tokens."""
+        ...
+
+    async def window(self) -> WindowSeen:
+        """What the context window holds now."""
+        ...
+
+    async def inspect(self, request: GlassRequest) -> GlassResult:
+        """What is inside the model, as `Engine.inspect` tells."""
+        ...

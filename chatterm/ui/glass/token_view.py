@@ -1,0 +1,311 @@
+"""A text as the tokens that the model reads: boundaries, tints, and a cursor that goes from token to token.
+
+It draws what it is given: pieces of bytes, and for each a number from 0 to 1 that colours it. What the
+numbers mean, others know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import ClassVar, NamedTuple
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.color import Color
+from textual.geometry import Size
+from textual.message import Message
+from textual.reactive import var
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from chatterm.ui.widgets.reading.lines import graphemes
+from chatterm.ui.widgets.reading.untrusted import clean
+
+MARGIN = 1
+"""Blank cells on both sides."""
+NARROWEST = 8
+MARKED, STRONG = 0.5, 0.8
+"""From these tints on a token is underlined, and bold, so that colour is not needed to see them."""
+_HOTTEST = 0.7
+"""How far the strongest tint goes from the page to its colour."""
+
+
+class TokenKind(StrEnum):
+    """What a token is in the prompt."""
+
+    TEMPLATE = "template"
+    """Put around what was said by the chat template."""
+    SPECIAL = "special"
+    """A control token, which stands for no text."""
+    SAID = "said"
+    """Of a message, or of the system prompt."""
+    DRAWN = "drawn"
+    """Made by the model just now."""
+
+
+class ShownToken(NamedTuple):
+    """A token to draw."""
+
+    text: str
+    """As `shown` gives it."""
+    kind: TokenKind = TokenKind.SAID
+
+
+class _Cell(NamedTuple):
+    """A part of a token on a line."""
+
+    token: int
+    text: str
+
+
+def shown(piece: bytes) -> str:
+    r"""The bytes of a token as they can be drawn: line breaks as signs, bytes that are no whole character by their value.
+
+    Example: b" the" -> " the", b"\n" -> "↵\n", b"\xf0" -> "⟨F0⟩"
+    """
+    try:
+        text = piece.decode()
+    except UnicodeDecodeError:
+        return "".join(f"⟨{byte:02X}⟩" if byte > 0x7F else clean(chr(byte)) for byte in piece)
+    return clean(text).replace("\n", "↵\n").replace("\t", "⇥")
+
+
+class TokenView(ScrollView, can_focus=True):
+    """Tokens in lines."""
+
+    class Moved(Message):
+        """The cursor is on another token; -1 where there is none."""
+
+        def __init__(self, index: int) -> None:
+            super().__init__()
+            self.index = index
+
+    class Opened(Message):
+        """The user wants to see what else could have stood at a token."""
+
+        def __init__(self, index: int) -> None:
+            super().__init__()
+            self.index = index
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "tokens--odd", "tokens--even", "tokens--template", "tokens--special", "tokens--hot", "tokens--cursor",
+    }  # fmt: skip
+    DEFAULT_CSS = """
+    TokenView {
+        background: $background; color: $foreground; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1;
+        scrollbar-background: $background; scrollbar-background-hover: $background; scrollbar-background-active: $background;
+        & > .tokens--odd { background: $panel; }
+        & > .tokens--even { background: $surface; }
+        & > .tokens--template { color: $text-muted; }
+        & > .tokens--special { color: $text-accent; }
+        & > .tokens--hot { background: $warning; color: $foreground; }
+        & > .tokens--cursor { background: $primary; color: $background; text-style: bold; }
+    }
+    """
+    ALLOW_SELECT = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "step(-1)", "Token before", show=False),
+        Binding("right", "step(1)", "Next token", show=False),
+        Binding("up", "line(-1)", "Line up", show=False),
+        Binding("down", "line(1)", "Line down", show=False),
+        Binding("home", "bound(0)", "First token", show=False),
+        Binding("end", "bound(-1)", "Last token", show=False),
+        Binding("enter", "open", "Alternatives", show=False),
+    ]
+
+    cursor: var[int] = var(-1, init=False)
+    """Index of the token under the cursor; -1 where there is none."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.tokens: list[ShownToken] = []
+        self.tints: Sequence[float | None] | None = None
+        """For each token how much it is coloured, 0 to 1, None for not at all; None shows the boundaries instead."""
+        self.follows = True
+        """Whether the cursor stays on the last token while others come."""
+        self._lines: list[list[_Cell]] = []
+        self._line_of: list[int] = []
+        """For each token the line on which it begins."""
+
+    def show(self, tokens: Sequence[ShownToken], tints: Sequence[float | None] | None = None) -> None:
+        """Show these tokens; the cursor stays on its token, or on the last one while it follows."""
+        self.tokens, self.tints = list(tokens), tints
+        last = len(self.tokens) - 1
+        cursor = last if self.follows else min(self.cursor, last)
+        self._lay_out()
+        if cursor != self.cursor:
+            self.cursor = cursor
+        elif self.follows:
+            self._reveal()
+
+    def tint(self, tints: Sequence[float | None] | None) -> None:
+        """Colour the same tokens in another way."""
+        self.tints = tints
+        self.refresh()
+
+    def go_to(self, index: int) -> None:
+        """Put the cursor on a token."""
+        last = len(self.tokens) - 1
+        self.cursor = min(max(index, 0), last) if self.tokens else -1
+        self.follows = self.cursor == last
+
+    def watch_cursor(self) -> None:
+        """Show where it is, and say so."""
+        self._reveal()
+        self.refresh()
+        self.post_message(self.Moved(self.cursor))
+
+    def action_step(self, step: int) -> None:
+        """To the token before or after."""
+        self.go_to(self.cursor + step)
+
+    def action_bound(self, end: int) -> None:
+        """To the first or the last token."""
+        self.go_to(0 if end == 0 else len(self.tokens) - 1)
+
+    def action_line(self, step: int) -> None:
+        """To the token above or below."""
+        if not self.tokens:
+            return
+        line = self._line_of[self.cursor]
+        wanted = min(max(line + step, 0), len(self._lines) - 1)
+        if wanted == line:
+            self.action_bound(0 if step < 0 else -1)
+            return
+        column = self._column(line)
+        self.go_to(self._token_at(wanted, column))
+
+    def action_open(self) -> None:
+        """Say that the alternatives of the token under the cursor are wanted."""
+        if self.cursor >= 0:
+            self.post_message(self.Opened(self.cursor))
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor on a token; twice opens it."""
+        index = self._token_at(self.scroll_offset.y + event.y, event.x - MARGIN)
+        if index >= 0:
+            self.go_to(index)
+            if event.chain == 2:
+                self.action_open()
+
+    def on_resize(self) -> None:
+        """Wrap again."""
+        self._lay_out()
+        self._reveal()
+
+    def render_line(self, y: int) -> Strip:
+        """A row of the screen."""
+        number = self.scroll_offset.y + y
+        base = self.visual_style.rich_style
+        if number >= len(self._lines):
+            return Strip.blank(self.size.width, base)
+        segments = [Segment(" " * MARGIN, base)]
+        segments += [Segment(cell.text, self._style(cell.token, base)) for cell in self._lines[number]]
+        return Strip(segments).adjust_cell_length(self.size.width, base)
+
+    def _style(self, index: int, base: Style) -> Style:
+        """How a token looks."""
+        if index == self.cursor:
+            return base + self.get_component_rich_style("tokens--cursor")
+        kind, style = self.tokens[index].kind, base
+        if kind in (TokenKind.TEMPLATE, TokenKind.SPECIAL):
+            style += self.get_component_rich_style(f"tokens--{kind.value}", partial=True)
+        if self.tints is None:
+            return style + self.get_component_rich_style(f"tokens--{'odd' if index % 2 else 'even'}", partial=True)
+        tint = self.tints[index] if index < len(self.tints) else None
+        return style if tint is None else style + self._tinted(tint)
+
+    def _tinted(self, tint: float) -> Style:
+        """The background of a tint, and the mark that needs no colour."""
+        page = self.background_colors[1]
+        hot = Color.from_rich_color(self.get_component_rich_style("tokens--hot").bgcolor)
+        colour = page.blend(hot, min(max(tint, 0.0), 1.0) * _HOTTEST)
+        return Style(bgcolor=colour.rich_color, underline=tint >= MARKED, bold=tint >= STRONG)
+
+    def _lay_out(self) -> None:
+        """Break the tokens into lines."""
+        width = max(self.size.width - 2 * MARGIN - 1, NARROWEST)
+        self._lines, self._line_of = wrapped([token.text for token in self.tokens], width)
+        self.virtual_size = Size(self.size.width, len(self._lines))
+        self.refresh()
+
+    def _reveal(self) -> None:
+        """Bring the token under the cursor into view."""
+        if not 0 <= self.cursor < len(self._line_of) or not self.size.height:
+            return
+        line, top, height = self._line_of[self.cursor], self.scroll_offset.y, self.size.height
+        if line < top or line >= top + height:
+            self.scroll_to(y=line if line < top else line - height + 1, animate=False, immediate=True)
+
+    def _column(self, line: int) -> int:
+        """The cell at which the token under the cursor begins."""
+        cells = 0
+        for cell in self._lines[line]:
+            if cell.token == self.cursor:
+                break
+            cells += cell_len(cell.text)
+        return cells
+
+    def _token_at(self, line: int, column: int) -> int:
+        """The token at a cell, or the last one before it; -1 on an empty line or below the last."""
+        if not 0 <= line < len(self._lines):
+            return -1
+        found, end = -1, 0
+        for cell in self._lines[line]:
+            found, end = cell.token, end + cell_len(cell.text)
+            if column < end:
+                break
+        return found
+
+
+def wrapped(texts: Sequence[str], width: int) -> tuple[list[list[_Cell]], list[int]]:
+    """Tokens in lines of at most so many cells, and for each token the line on which it begins.
+
+    Words stay whole where they fit; a line break in a token ends its line.
+    """
+    lines: list[list[_Cell]] = [[]]
+    line_of: list[int] = []
+    used = 0
+    for index, text in enumerate(texts):
+        starts_word = not index or text[:1].isspace() or texts[index - 1].endswith("\n")
+        if used and starts_word and used + _word_cells(texts, index, width) > width:
+            lines.append([])
+            used = 0
+        line_of.append(len(lines) - 1)
+        for number, part in enumerate(text.split("\n")):
+            if number:
+                lines.append([])
+                used = 0
+            for start, end, cells in graphemes(part) if part else ():
+                if used + cells > width:
+                    lines.append([])
+                    used = 0
+                if used == 0 and start == 0 and number == 0:
+                    line_of[-1] = len(lines) - 1
+                _add(lines[-1], index, part[start:end])
+                used += cells
+    return lines, line_of
+
+
+def _word_cells(texts: Sequence[str], index: int, width: int) -> int:
+    """Cells of the word that begins with a token; those beyond a line do not count."""
+    cells = 0
+    for i in range(index, len(texts)):
+        if i > index and (texts[i][:1].isspace() or texts[i - 1].endswith("\n")):
+            break
+        cells += cell_len(texts[i].partition("\n")[0])
+        if cells > width:
+            return 0  # it has to be broken anyway
+    return cells
+
+
+def _add(line: list[_Cell], token: int, text: str) -> None:
+    """Put a character behind what a line has of the same token."""
+    if line and line[-1].token == token:
+        line[-1] = _Cell(token, line[-1].text + text)
+    else:
+        line.append(_Cell(token, text))

@@ -1,0 +1,84 @@
+"""A token as numbers, in characters: its embedding as a strip, and the tokens whose embeddings are most similar."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from chatterm.glass import Drift, Neighbours, Similarity
+from chatterm.ui.glass.marks import MUTED, bar, named, strip
+
+_TOKEN_CELLS = 18
+_BAR_CELLS = 20
+
+
+def lines(seen: Neighbours) -> list[Content]:
+    """The strip, then the neighbours with their cosines."""
+    return [
+        Content.assemble(
+            (named(seen.token.piece, _TOKEN_CELLS).strip(), "bold"),
+            (
+                f" is {seen.n_dimensions:,} numbers, looked up in a table; the vector's length is {seen.token.value:.2f}",
+                MUTED,
+            ),
+        ),
+        strip(seen.picture),
+        Content.styled("above zero", "$text-primary") + Content("  ") + Content.styled("below zero", "$text-warning"),
+        Content(""),
+        Content.styled("most similar tokens, by the cosine of the angle between them", MUTED),
+        *(
+            Content.assemble(
+                (named(near.piece, _TOKEN_CELLS), ""),
+                " ",
+                (bar(max(near.value, 0.0), _BAR_CELLS), "$text-primary"),
+                f" {near.value:.3f}",
+            )
+            for near in seen.neighbours
+        ),
+    ]
+
+
+def drift_lines(seen: Drift) -> list[Content]:
+    """How similar a word stays to itself in two sentences, layer by layer."""
+    return [
+        Content.styled(f"“{seen.word}” in both sentences, the same at first:", MUTED),
+        *(
+            Content.assemble(
+                ("table" if not layer else f"{layer:>5}", MUTED),
+                " ",
+                (bar(max(cosine, 0.0), _BAR_CELLS), "$text-primary"),
+                f" {cosine:.3f}",
+            )
+            for layer, cosine in enumerate(seen.cosines)
+        ),
+    ]
+
+
+def scatter(seen: Similarity, width: int, height: int) -> list[Content]:
+    """The words on a plane, as well as a plane can show their differences."""
+    rows = [[" "] * width for _ in range(height)]
+    xs, ys = [x for x, _ in seen.points], [y for _, y in seen.points]
+    for word, (x, y) in zip(seen.words, seen.points, strict=True):
+        label = f"•{named(word.encode(), 12).strip()}"
+        column = round(_share(x, xs) * max(width - len(label), 0))
+        line = round((1 - _share(y, ys)) * (height - 1))
+        for place in sorted(range(height), key=lambda row: abs(row - line)):
+            if all(cell == " " for cell in rows[place][column : column + len(label) + 1]):
+                rows[place][column : column + len(label)] = label
+                break
+    note = f"{seen.shown:.0%} of the differences between the words show on this plane".replace("%", " %")
+    return [*(Content("".join(row).rstrip()) for row in rows), Content.styled(note, MUTED)]
+
+
+def _share(value: float, values: list[float]) -> float:
+    """Where a value lies between the least and the largest."""
+    least, most = min(values), max(values)
+    return (value - least) / (most - least) if most > least else 0.5
+
+
+def text(seen: Neighbours) -> str:
+    """The same as tab-separated lines."""
+    said = [
+        f"{named(seen.token.piece, 40).strip()}: {seen.n_dimensions} numbers, length {seen.token.value:.3f}; nearest by cosine:"
+    ]
+    said += [f"{named(near.piece, 40).strip()}\t{near.value:.4f}" for near in seen.neighbours]
+    return "\n".join(said)

@@ -1,0 +1,220 @@
+"""The glass box: every view speaks of the token under the cursor, and looking changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from support.app import make_app
+from support.waiting import wait_for
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from chatterm.engine.scripted import ScriptedEngine
+from chatterm.errors import NotVisible
+from chatterm.glass import GlassRequest, GlassResult
+from chatterm.ui.glass.marks import bar, named, percent, shade
+from chatterm.ui.glass.panel import GlassPanel
+from chatterm.ui.glass.shaper import Shaper
+from chatterm.ui.glass.tinting import LEGENDS, Tint
+from chatterm.ui.glass.token_view import TokenKind, shown, wrapped
+from chatterm.ui.glass.views import VIEWS, ViewName
+from chatterm.ui.screens.chat import ChatScreen
+from chatterm.ui.widgets.slider import Slider
+
+
+@asynccontextmanager
+async def looking(
+    *script: str, size: tuple[int, int] = (160, 44), engine: ScriptedEngine | None = None
+) -> AsyncIterator[tuple[Pilot[Any], ChatScreen, GlassPanel]]:
+    """The app with the glass box open."""
+    app = make_app(*script, engine=engine)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen.state.has_model and app.chat_screen.prompt.has_focus)
+        await pilot.press("f12")
+        await wait_for(pilot, lambda: app.chat_screen.transcript.glass is not None)
+        glass = app.chat_screen.transcript.glass
+        assert glass is not None
+        await wait_for(pilot, lambda: glass.token_view.has_focus, "the glass box is open")
+        yield pilot, app.chat_screen, glass
+
+
+async def ask(pilot: Pilot[Any], screen: ChatScreen, text: str) -> None:
+    """Go back to the prompt, ask, and wait for the whole reply and its tokens."""
+    glass, n = screen.transcript.glass, len(screen.state.turns)
+    assert glass is not None
+    await pilot.press("tab")
+    await wait_for(pilot, lambda: screen.prompt.has_focus)
+    screen.prompt.put(text)
+    await pilot.press("enter")
+    await wait_for(pilot, lambda: len(screen.state.turns) == n + 2 and screen.state.is_idle, f"a reply to {text}")
+    await wait_for(pilot, lambda: any(token.measured for token in glass.tokens), "its tokens are shown")
+    await pilot.press("f12")
+    await wait_for(pilot, lambda: glass.token_view.has_focus)
+
+
+def body(glass: GlassPanel) -> str:
+    """What the view says."""
+    return str(glass.query_one("#body", Static).content)
+
+
+async def test_the_tokens_of_the_prompt_and_of_the_answer_are_shown_and_the_cursor_goes_through_them() -> None:
+    async with looking("One two three.") as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        answer = b"".join(token.piece for token in glass.tokens if token.measured).decode()
+        assert answer == "One two three."
+        last = glass.token_view.cursor
+        assert last == len(glass.tokens) - 1
+        await pilot.press("left")
+        assert glass.token_view.cursor == last - 1
+        await wait_for(pilot, lambda: f"{last} of {last + 1}" in body(glass))
+        await pilot.press("home", "left")
+        assert glass.token_view.cursor == 0
+        assert {token.part for token in glass.tokens} >= {"your message", "answer"}
+
+
+async def test_each_view_says_what_you_are_looking_at_and_shows_the_token_under_the_cursor() -> None:
+    async with looking("One two three.") as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        found = {
+            "1": "part of",
+            "2": "after sampling",
+            "3": "free",
+            "4": "heads 1 to",
+            "5": "bars follow",
+            "6": "most similar tokens",
+        }
+        for (name, view), (key, words) in zip(VIEWS.items(), found.items(), strict=True):
+            await pilot.press(key)
+            assert glass.view is name
+            await wait_for(pilot, lambda words=words: words in body(glass), f"{name} shows {words}")
+            assert str(glass.query_one("#caption", Static).content) == view.caption
+
+
+async def test_a_view_can_be_copied_as_text_and_as_json() -> None:
+    async with looking("One two three.") as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        for key in "123456":
+            await pilot.press(key)
+            await wait_for(pilot, lambda: "looking" not in body(glass))
+            screen.app.copy_to_clipboard("")
+            await pilot.press("y")
+            await wait_for(pilot, lambda: screen.app.clipboard, f"view {key} as text")
+            screen.app.copy_to_clipboard("")
+            await pilot.press("Y")
+            await wait_for(pilot, lambda: screen.app.clipboard, f"view {key} as JSON")
+            assert json.loads(screen.app.clipboard)
+
+
+async def test_colours_have_a_legend_and_a_mark_that_needs_no_colour() -> None:
+    async with looking("One two three.") as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        legend = glass.query_one("#legend", Static)
+        for tint in [*list(Tint)[1:], Tint.BOUNDARIES]:
+            await pilot.press("t")
+            assert glass.tint is tint
+            assert LEGENDS[tint] in str(legend.content)
+        glass.token_view.tint([None] * (len(glass.tokens) - 2) + [0.9, 0.1])
+        style = glass.token_view._style(len(glass.tokens) - 2, glass.token_view.visual_style.rich_style)
+        assert style.underline
+        assert style.bold
+
+
+async def test_sliders_reshape_what_is_seen_and_change_nothing_until_that_is_asked_for() -> None:
+    async with looking("One two three.") as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        await pilot.press("left", "2", "s")
+        shaper = glass.query_one(Shaper)
+        await wait_for(pilot, lambda: shaper.query_one("#shape-temperature", Slider).has_focus)
+        before = body(glass)
+        await pilot.press("end")
+        await wait_for(pilot, lambda: body(glass) != before, "the bars follow")
+        assert screen.chat.effective.sampling.temperature == 0.8
+        await pilot.press("a")
+        await wait_for(pilot, lambda: screen.chat.effective.sampling.temperature == 3.0)
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: glass.token_view.has_focus and not shaper.display)
+
+
+async def test_what_cannot_be_seen_says_why() -> None:
+    class Closed(ScriptedEngine):
+        async def inspect(self, request: GlassRequest) -> GlassResult:
+            raise NotVisible("This model has no attention.", "Look at its tokens.")
+
+    engine = Closed("One two three.")
+    async with looking(engine=engine) as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        await pilot.press("4")
+        await wait_for(pilot, lambda: "Not available here, because: This model has no attention." in body(glass))
+        await pilot.press("1")
+        await wait_for(pilot, lambda: "part of" in body(glass))
+
+
+async def test_a_small_terminal_shows_the_glass_box_alone_and_gives_the_conversation_back() -> None:
+    async with looking("One two three.", size=(80, 24)) as (pilot, screen, glass):
+        assert not screen.query_one("#middle").display
+        assert glass.region.width == 80
+        await pilot.press("tab")
+        await wait_for(pilot, lambda: screen.prompt.has_focus)
+        assert screen.query_one("#middle").display
+        assert not glass.is_open
+
+
+async def test_closed_it_measures_nothing() -> None:
+    engine = ScriptedEngine("One.", "Two.")
+    async with looking(engine=engine) as (pilot, screen, glass):
+        await ask(pilot, screen, "first")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: screen.prompt.has_focus)
+        assert not screen.chat.is_measured
+        assert not glass.is_open
+
+
+async def test_the_mouse_puts_the_cursor_on_a_token_and_opens_views() -> None:
+    async with looking("One two three.") as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        await pilot.click(glass.token_view, offset=(1, 0))
+        await wait_for(pilot, lambda: glass.token_view.cursor == 0)
+        await pilot.click("Tabs", offset=(14, 0))
+        await wait_for(pilot, lambda: glass.view is ViewName.NEXT)
+
+
+@pytest.mark.parametrize(
+    ("texts", "width", "lines"),
+    [
+        (["Hello", " world"], 8, ["Hello", " world"]),
+        (["un", "believ", "able", " thing"], 12, ["unbelievable", " thing"]),
+        (["a↵\n", "b"], 10, ["a↵", "b"]),
+        (["x" * 25], 10, ["x" * 10, "x" * 10, "x" * 5]),
+        ([" 日本", "語"], 5, [" 日本", "語"]),
+    ],
+)
+def test_words_stay_whole_where_they_fit(texts: list[str], width: int, lines: list[str]) -> None:
+    wrapping, line_of = wrapped(texts, width)
+    assert ["".join(cell.text for cell in line) for line in wrapping] == lines
+    assert len(line_of) == len(texts)
+
+
+def test_bytes_that_are_no_character_are_shown_by_their_value_and_nothing_steers_the_terminal() -> None:
+    assert shown(b" the") == " the"
+    assert shown(b"\xf0\x9f") == "⟨F0⟩⟨9F⟩"
+    assert "\x1b" not in shown(b"\x1b[31m")
+    assert shown(b"a\nb") == "a↵\nb"
+    assert named(b" the", 6) == "·the  "
+    assert named("日本語日本語".encode(), 7).rstrip() == "日本語…"
+
+
+def test_bars_and_percentages_never_hide_what_is_there() -> None:
+    assert bar(0.0, 4) == "    "
+    assert bar(0.001, 4).strip()
+    assert bar(1.0, 4) == "████"
+    assert percent(0.00001) == "<0.01%"
+    assert percent(0.9999) == ">99.9%"
+    assert percent(1.0) == "100 %"
+    assert all(len(percent(share)) <= 7 for share in (0, 0.5, 0.051, 0.9949, 1))
+    assert shade(0.0) == " "
+    assert shade(1.0) == "█"
+    assert TokenKind.DRAWN in TokenKind
