@@ -8,7 +8,7 @@ where the model is (`Engine.inspect`); they cross the pipe as these records, and
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -232,6 +232,26 @@ def hide_first(row: Sequence[float]) -> list[float]:
     if rest <= 0:
         return [0.0] * len(row)
     return [0.0, *(weight / rest for weight in row[1:])]
+
+
+def telling_head(seen: Attention, places: Collection[int] = ()) -> tuple[int, int]:
+    """Layer and head of a row that tells something: a good one to begin with.
+
+    Of those that look most at one of some places, neither at the token itself nor at the one before it,
+    and rest least on the first token, the most focused one.
+
+    Args:
+        places: Positions of telling tokens; none means all.
+    """
+
+    def rating(i: int, head: int) -> tuple[bool, bool, float, float]:
+        place = seen.strongest[i][head]
+        is_elsewhere = bool(places) and place not in places
+        return is_elsewhere, place >= seen.position - 1, round(seen.first[i][head], 1), seen.bits[i][head]
+
+    heads = ((i, head) for i, row in enumerate(seen.first) for head in range(len(row)))
+    i, head = min(heads, key=lambda place: rating(*place))
+    return seen.layers[i], head
 
 
 def shares(row: Sequence[float], ends: Sequence[int]) -> list[float]:

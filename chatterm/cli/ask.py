@@ -75,14 +75,14 @@ def ask(
     try:
         if variable:
             changes = changes | {"chat": {"template_variables": dict(_variable(each) for each in variable)}}
-        text = _text(question, raw)
+        text = question_text(question, raw)
         address = default_model(settings, model)
 
         def counting(answering: ModelInfo | Address) -> Settings:
             """The settings that count with a model: what the command says lies over all others."""
             return layered(settings, answering).merged(changes)
 
-        prompt = _prompt(text, system, raw, counting(address).chat)
+        prompt = prompt_of(text, system, raw, counting(address).chat)
         code = asyncio.run(_answer(make_engine(settings), address, prompt, counting, _Json() if json else _Text()))
     except ChattermError as error:
         raise fail(error) from error
@@ -103,7 +103,7 @@ def _variable(given: str) -> tuple[str, bool | int | float | str]:
     return name.strip(), parsed if isinstance(parsed, bool | int | float | str) else value
 
 
-def _text(question: str | None, raw: bool) -> str:
+def question_text(question: str | None, raw: bool) -> str:
     """What is asked, from the argument and what is piped in."""
     piped = "" if is_terminal(sys.stdin) else sys.stdin.buffer.read().decode("utf-8", "replace")
     asked = argument(question or "")
@@ -115,7 +115,7 @@ def _text(question: str | None, raw: bool) -> str:
     return text
 
 
-def _prompt(text: str, system: str | None, raw: bool, chosen: ChatSettings) -> Prompt:
+def prompt_of(text: str, system: str | None, raw: bool, chosen: ChatSettings) -> Prompt:
     """A text as the engine takes it."""
     if raw:
         return Prompt(raw=text)

@@ -9,6 +9,7 @@ import typer
 
 from chatterm.cli import chats, doctor, models
 from chatterm.cli.ask import ask
+from chatterm.cli.explain import explain
 
 app = typer.Typer(
     name="chatterm",
@@ -19,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("ask")(ask)
+app.command("explain")(explain)
 app.add_typer(models.app, name="models")
 app.add_typer(chats.app, name="chats")
 app.command("doctor")(doctor.doctor)
