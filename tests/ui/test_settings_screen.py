@@ -76,6 +76,13 @@ async def go_to(pilot: Pilot[None], row: str) -> None:
     raise AssertionError(f"{row} cannot be reached with the arrow keys")
 
 
+async def go_to_scope(pilot: Pilot[None], app: Bare) -> None:
+    """To where it is chosen for what changes count."""
+    scope = app.panel.query_one("#scope")
+    scope.focus()
+    await wait_for(pilot, lambda: scope.has_focus, "the focus is on the scope")
+
+
 async def test_change_counts_for_this_conversation():
     app = Bare()
     async with app.run_test() as pilot:
@@ -264,7 +271,7 @@ async def test_other_scope_shows_what_counts_there():
         await ready(pilot)
         await go_to(pilot, "sampling-top_k")
         await pilot.press("right")
-        app.panel.query_one("#scope").focus()
+        await go_to_scope(pilot, app)
         await pilot.press("right")
         row = app.row("sampling-temperature")
         await wait_for(pilot, lambda: row.control.value == 0.8)
@@ -331,10 +338,11 @@ async def test_a_reset_takes_out_what_was_set_for_the_model():
         await ready(pilot)
         row = app.row("sampling-temperature")
         assert "for this model" in str(row.title_line.render())
-        app.panel.query_one("#scope").focus()
+        await go_to_scope(pilot, app)
         await pilot.press("right")
         await wait_for(pilot, lambda: "↺ for this model" in str(row.title_line.render()))
         row.take_focus()
+        await ready(pilot)
         await pilot.press("delete")
         await wait_for(pilot, lambda: row.control.value == 0.6)
         await pilot.press("ctrl+s")
