@@ -118,21 +118,13 @@ def _stretches(template: ChatTemplate, turns: Sequence[PromptTurn], prompt: Prom
         return template.render(turns, prompt.template_variables, continues=prompt.continues).text
 
     text = rendered(turns)
-    plain, stretches = _without_fences(rendered([_fenced(turn, place) for place, turn in enumerate(turns)]))
-    if plain != text:  # the template looks into the texts, and what it sees there counts
+    for fenced in (_fenced, _fenced_inside):
+        plain, stretches = _without_fences(rendered([fenced(turn, place) for place, turn in enumerate(turns)]))
+        if plain == text:
+            break
+    else:  # the template looks into the texts, and what it sees there counts
         stretches = _searched(text, turns)
-    return text, [_in_bytes(text, _with_space(text, each, turns[each.turn].text)) for each in stretches]
-
-
-def _with_space(text: str, stretch: _Stretch, said: str) -> _Stretch:
-    """A stretch with the space around the turn's text that the template has left there."""
-    core = said.strip()
-    before, _, after = said.partition(core)
-    while before and not text[: stretch.start].endswith(before):
-        before = before[1:]
-    while after and not text.startswith(after, stretch.end):
-        after = after[:-1]
-    return _Stretch(stretch.start - len(before), stretch.end + len(after), stretch.turn)
+    return text, [_in_bytes(text, stretch) for stretch in stretches]
 
 
 def _in_bytes(text: str, stretch: _Stretch) -> _Stretch:
@@ -146,13 +138,17 @@ def _n_bytes(text: str) -> int:
 
 
 def _fenced(turn: PromptTurn, place: int) -> PromptTurn:
-    """A turn whose text tells where it is; space around it stays outside, since templates may strip it."""
-    text = turn.text.strip()
-    if not text:
-        return turn
-    before, _, after = turn.text.partition(text)
+    """A turn whose text tells where it is."""
     digits = "".join(chr(_ZERO + int(digit, 16)) for digit in f"{place:x}")
-    return msgspec.structs.replace(turn, text=f"{before}{_OPEN}{digits}{text}{_CLOSE}{after}")
+    return msgspec.structs.replace(turn, text=f"{_OPEN}{digits}{turn.text}{_CLOSE}") if turn.text else turn
+
+
+def _fenced_inside(turn: PromptTurn, place: int) -> PromptTurn:
+    """The same where a template strips the space around texts."""
+    core = turn.text.strip()
+    before, _, after = turn.text.partition(core) if core else (turn.text, "", "")
+    fenced = _fenced(msgspec.structs.replace(turn, text=core), place)
+    return msgspec.structs.replace(turn, text=f"{before}{fenced.text}{after}")
 
 
 def _without_fences(text: str) -> tuple[str, list[_Stretch]]:
