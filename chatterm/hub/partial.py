@@ -8,7 +8,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import queue
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +20,8 @@ from chatterm.hub import cache
 from chatterm.text import amount, line
 
 _READ_BYTES = 1 << 20
+_N_BEHIND = 16
+"""Pieces that can wait to be written; the network brings no more than 64 kB at once."""
 
 
 class Job(NamedTuple):
@@ -34,21 +38,31 @@ class Job(NamedTuple):
 
 
 class Partial:
-    """The bytes of a file that are here so far: on the disk and in the hash."""
+    """The bytes of a file that are here so far.
+
+    A thread of its own writes and hashes them while the next ones arrive; it is never far behind.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.n_done = 0
-        """Bytes that are in the hash, which is where the next one belongs."""
+        """Bytes that were taken, which is where the next one belongs."""
         self._digest = self._new_digest()
+        self._behind: queue.Queue[memoryview | None] = queue.Queue(_N_BEHIND)
+        self._error: BaseException | None = None
+        """Why something could not be written; what comes after it is dropped."""
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Partial:
         descriptor = os.open(self.job.slot.partial, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        self._file = os.fdopen(descriptor, "r+b", buffering=0)  # a killed process leaves all that it counted
+        self._file = os.fdopen(descriptor, "r+b", buffering=0)  # a killed process leaves nearly all that it took
         self.n_there = os.fstat(descriptor).st_size
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._thread is not None:
+            self._behind.put(None)
+            self._thread.join()
         self._file.close()
 
     def reread(self) -> Iterator[int]:
@@ -61,18 +75,44 @@ class Partial:
             yield self.n_done
 
     def write(self, chunk: bytes) -> int:
-        """Add bytes that arrived, none beyond the end of the file; gives how many that were."""
-        rest = memoryview(chunk)[: self.job.size_bytes - self.n_done]
-        n_new = len(rest)
-        while rest:
-            n_written = self._file.write(rest) or 0  # a disk that fills up takes a part of it first
-            self._digest.update(rest[:n_written])
-            self.n_done += n_written
-            rest = rest[n_written:]
-        return n_new
+        """Add bytes that arrived, none beyond the end of the file; gives how many that were.
+
+        Raises:
+            OSError: bytes that were added earlier could not be written.
+        """
+        new = memoryview(chunk)[: self.job.size_bytes - self.n_done]
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_behind, name="write", daemon=True)
+            self._thread.start()
+        self._check()
+        self._behind.put(new)
+        self.n_done += len(new)
+        return len(new)
+
+    def _write_behind(self) -> None:
+        """What the thread does."""
+        while (rest := self._behind.get()) is not None:
+            try:
+                while rest and self._error is None:
+                    n_written = self._file.write(rest) or 0  # a disk that fills up takes a part of it first
+                    self._digest.update(rest[:n_written])
+                    rest = rest[n_written:]
+            except BaseException as error:
+                self._error = error
+            self._behind.task_done()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _settle(self) -> None:
+        """Wait until all that was taken is written."""
+        self._behind.join()
+        self._check()
 
     def restart(self) -> None:
         """Forget all bytes."""
+        self._settle()
         self._file.seek(0)
         self._file.truncate()
         self._digest, self.n_done, self.n_there = self._new_digest(), 0, 0
@@ -84,6 +124,7 @@ class Partial:
             HashMismatch: it is not, and was set aside.
         """
         slot = self.job.slot
+        self._settle()
         os.fsync(self._file.fileno())
         if self.job.hash and self._digest.hexdigest() != self.job.hash:
             slot.partial.replace(slot.damaged)
