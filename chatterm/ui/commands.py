@@ -21,6 +21,10 @@ SAME_KEYS = {"ctrl+i": "tab", "ctrl+m": "enter", "ctrl+h": "backspace", "ctrl+le
 """What a terminal cannot tell apart; the left one never arrives."""
 
 
+RENAMED = {"get_model": "models"}
+"""Actions whose key is that of another one since; settings files may still name them."""
+
+
 @dataclass(frozen=True)
 class Command:
     """Something the user can do."""
@@ -73,6 +77,8 @@ COMMANDS: tuple[Command, ...] = (
             when="has_siblings"),
     Command("copy_reply", "f7", "Copy reply", "Copy the last reply to the clipboard", when="has_reply"),
     Command("glass", "f12,alt+g", "Glass box", "Watch the model think: tokens, probabilities, context, attention, layers; closes it again",
+            when="has_model", group="Glass box"),
+    Command("tour", "", "Tour", "What happens from your text to the answer, in seven stations on your own words",
             when="has_model", group="Glass box"),
     Command("toggle_reasoning", "ctrl+t", "Reasoning", "Unfold what the model thought last, or fold it again",
             when="has_reply"),
@@ -172,7 +178,7 @@ def checked_keymap(keys: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     usable: dict[str, str] = {}
     problems: list[str] = []
     rows = {command.id: command for command in COMMANDS}
-    for action, wanted in keys.items():
+    for action, wanted in ((RENAMED.get(action, action), wanted) for action, wanted in keys.items()):
         if action not in rows:
             problems.append(f"keys.{action}: there is no such action; the help page names them.")
         elif problem := next((why for key in wanted.split(",") if (why := _problem(key.strip()))), ""):

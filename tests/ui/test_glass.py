@@ -16,11 +16,13 @@ from textual.widgets import Static
 from chatterm.engine.scripted import ScriptedEngine
 from chatterm.errors import NotVisible
 from chatterm.glass import GlassRequest, GlassResult
+from chatterm.ui.glass.glossary import TERM_OF, Glossary
 from chatterm.ui.glass.marks import bar, named, percent, shade
 from chatterm.ui.glass.panel import GlassPanel
 from chatterm.ui.glass.shaper import Shaper
 from chatterm.ui.glass.tinting import LEGENDS, Tint
 from chatterm.ui.glass.token_view import TokenKind, shown, wrapped
+from chatterm.ui.glass.tour import ASK_FIRST, STATIONS, TourBar
 from chatterm.ui.glass.views import VIEWS, ViewName
 from chatterm.ui.screens.chat import ChatScreen
 from chatterm.ui.widgets.slider import Slider
@@ -180,6 +182,59 @@ async def test_the_mouse_puts_the_cursor_on_a_token_and_opens_views() -> None:
         await wait_for(pilot, lambda: glass.token_view.cursor == 0)
         await pilot.click("Tabs", offset=(14, 0))
         await wait_for(pilot, lambda: glass.view is ViewName.NEXT)
+
+
+async def test_the_tour_stops_at_every_station_with_a_sentence_about_these_very_words() -> None:
+    async with looking("One two three.") as (pilot, screen, glass):
+        bar = glass.query_one(TourBar)
+        await pilot.press("g")
+        await wait_for(pilot, lambda: bar.display and bar.sentence == ASK_FIRST)
+        await pilot.press("tab")
+        await wait_for(pilot, lambda: screen.prompt.has_focus)
+        screen.prompt.put("Count for me")
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: "marks around it" in bar.sentence and glass.token_view.has_focus)
+        for number, station in enumerate(STATIONS):
+            assert (bar.number, glass.view) == (number, station.view)
+            assert bar.sentence == station.says(glass.tokens, glass.token_view.cursor)
+            assert glass.query_one(Shaper).display == station.has_sliders
+            await pilot.press("n")
+            await wait_for(pilot, lambda number=number: bar.number == number + 1 or not bar.display)
+        assert not bar.display
+
+
+async def test_the_tour_of_the_palette_lets_the_tutor_say_something_first() -> None:
+    app = make_app("One two three.")
+    async with app.run_test(size=(160, 44)) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen.state.has_model)
+        await pilot.press("ctrl+p")
+        await wait_for(pilot, lambda: app.screen is not app.chat_screen)
+        await pilot.press(*"tour")
+        await wait_for(pilot, lambda: app.screen.query_one("OptionList").option_count >= 1)
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: app.chat_screen.query_one(TourBar).display)
+
+
+@pytest.mark.parametrize("view", list(ViewName))
+async def test_the_words_of_each_view_are_explained(view: ViewName) -> None:
+    async with looking("One two three.", size=(80, 24)) as (pilot, screen, glass):
+        glass.view = view
+        await pilot.press("question_mark")
+        await wait_for(pilot, lambda: isinstance(screen.app.screen, Glossary))
+        meaning = screen.app.screen.query_one("#meaning", Static)
+        await wait_for(pilot, lambda: str(meaning.content).startswith(TERM_OF[view]))
+        await pilot.press("down")
+        await wait_for(pilot, lambda: not str(meaning.content).startswith(TERM_OF[view]))
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: screen.app.screen is screen)
+
+
+async def test_what_was_expected_of_a_token_that_the_model_did_not_draw_is_shown_too() -> None:
+    async with looking("One two three.") as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        glass.token_view.go_to(next(i for i, token in enumerate(glass.tokens) if token.part == "your message"))
+        await pilot.press("2")
+        await wait_for(pilot, lambda: "stands here" in body(glass) or "did not draw" in body(glass))
 
 
 @pytest.mark.parametrize(

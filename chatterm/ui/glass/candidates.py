@@ -9,6 +9,7 @@ from textual.content import Content
 
 from chatterm import lens
 from chatterm.events import Measured
+from chatterm.glass import Lens
 from chatterm.lens import Candidate, StageView
 from chatterm.settings import Sampling
 from chatterm.ui.glass.marks import MUTED, bar, named, percent
@@ -70,6 +71,31 @@ def _certainty(stages: Sequence[StageView]) -> list[Content]:
     if all(stage.is_exact for stage in stages):
         return []
     return [Content.styled("about: these settings reach tokens that are not kept one by one", "$text-warning")]
+
+
+def expected_lines(seen: Lens, width: int) -> list[Content]:
+    """What the model would have said at a place whose token it did not draw, before any sampling."""
+    cells = min(max(width - _TOKEN_CELLS - 12, 6), 30)
+    last = seen.layers[-1]
+    drawn = [
+        Content.assemble(
+            (named(seen.chosen.piece, 20).strip(), "bold"),
+            f"  {percent(last.probability)}",
+            (f" · rank {last.rank:,} · undecided by {last.bits:.1f} bits", MUTED),
+        )
+    ]
+    for one in last.best:
+        is_it = one.id == seen.chosen.id
+        drawn.append(
+            Content.assemble(
+                (named(one.piece, _TOKEN_CELLS), "bold" if is_it else ""),
+                " ",
+                (bar(one.value, cells), "$text-accent" if is_it else "$text-primary"),
+                f" {percent(one.value):>6}",
+                ("  ◀ stands here" if is_it else "", "$text-accent"),
+            )
+        )
+    return drawn
 
 
 def headline(seen: Measured) -> Content:

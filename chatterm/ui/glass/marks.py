@@ -63,8 +63,13 @@ def named(piece: bytes, cells: int) -> str:
     return set_cell_size(text, cells)
 
 
-def strip(numbers: Sequence[float]) -> Content:
-    """Numbers around zero as a strip: the higher the further from it, in one colour above and in another below."""
+def strip(numbers: Sequence[float], width: int) -> Content:
+    """Numbers around zero as a strip: the higher the further from it, in one colour above and in another below.
+
+    Where there are more than cells, each cell is the one of its stretch that is furthest from zero.
+    """
+    n_each = -(-len(numbers) // max(width, 1)) or 1
+    numbers = [max(numbers[i : i + n_each], key=abs) for i in range(0, len(numbers), n_each)]
     most = max((abs(number) for number in numbers), default=0.0) or 1.0
     return Content.assemble(
         *((height(abs(number) / most), "$text-primary" if number >= 0 else "$text-warning") for number in numbers)

@@ -27,11 +27,13 @@ from chatterm.events import Measured
 from chatterm.glass import Attention, AttentionRequest, GlassResult, Lens, LensRequest, Neighbours, NeighboursRequest
 from chatterm.settings import Sampling
 from chatterm.ui.glass import attention, candidates, layers, vectors, window
+from chatterm.ui.glass.glossary import TERM_OF, Glossary
 from chatterm.ui.glass.marks import MUTED, named
 from chatterm.ui.glass.shaper import Shaper
 from chatterm.ui.glass.source import GlassSource, GlassToken, WindowSeen
 from chatterm.ui.glass.tinting import LEGENDS, Tint, tints
 from chatterm.ui.glass.token_view import TokenKind, TokenView
+from chatterm.ui.glass.tour import ASK_FIRST, STATIONS, TourBar
 from chatterm.ui.glass.views import VIEWS, ViewName
 from chatterm.ui.widgets.key_row import Hint, KeyRow
 
@@ -39,6 +41,8 @@ PAUSE_SECONDS = 0.08
 """The cursor rests so long before the model is looked into."""
 SECONDS_BETWEEN_DRAWINGS = 0.1
 LOOKING = "looking …"
+N_EXPECTED = 10
+"""Tokens that are shown of what the model expected at a place that it did not write."""
 
 
 class Tabs(Widget):
@@ -125,6 +129,10 @@ class GlassPanel(Vertical):
         Binding("s", "reshape", "Reshape", show=False),
         Binding("y", "copy_text", "Copy as text", show=False),
         Binding("Y,shift+y", "copy_json", "Copy as JSON", show=False),
+        Binding("question_mark", "glossary", "What the words mean", show=False),
+        Binding("g", "tour", "Tour", show=False),
+        Binding("n", "station(1)", "Next station", show=False),
+        Binding("p", "station(-1)", "Station before", show=False),
         Binding("tab", "leave", "To the prompt", show=False),
         Binding("escape,q", "close", "Close", show=False),
     ]  # fmt: skip
@@ -152,6 +160,7 @@ class GlassPanel(Vertical):
     def compose(self) -> ComposeResult:
         """The views' names, what is seen, the tokens, the view, and its keys."""
         yield Tabs()
+        yield TourBar()
         yield Static(id="caption", markup=False)
         yield TokenView(id="tokens")
         yield Static(id="legend", markup=False)
@@ -197,6 +206,9 @@ class GlassPanel(Vertical):
             self.tokens, self._why_not = found, ""
         if self.is_attached:
             self._show_tokens()
+            bar = self.query_one(TourBar)
+            if bar.display and bar.sentence == ASK_FIRST and any(token.part == "answer" for token in self.tokens):
+                self._go_to_station(0)
 
     def add(self, seen: Measured) -> None:
         """A token was drawn."""
@@ -251,7 +263,7 @@ class GlassPanel(Vertical):
                     self._cuts = await _cuts_of(source, self.tokens[place].piece)
                 case ViewName.WINDOW:
                     self._seen = await source.window()
-                case ViewName.NEXT:
+                case ViewName.NEXT if self.tokens[place].measured is not None or not place:
                     pass
                 case _ if (ids := self._ids()) is None:
                     self._seen, self._why_not = (
@@ -262,6 +274,8 @@ class GlassPanel(Vertical):
                     return
                 case ViewName.ATTENTION:
                     self._seen = await source.inspect(AttentionRequest(ids, place, self.at_layer, self.at_head))
+                case ViewName.NEXT:
+                    self._seen = await source.inspect(LensRequest(ids, place - 1, ids[place], n_best=N_EXPECTED))
                 case ViewName.LAYERS:
                     chosen = ids[place] if place else None
                     self._seen = await source.inspect(LensRequest(ids, max(place - 1, 0), chosen))
@@ -285,7 +299,8 @@ class GlassPanel(Vertical):
         self.query_one(Tabs).current = self.view
         self.query_one("#caption", Static).update(spec.caption)
         hints = [Hint(key, label, action) for key, label, action in spec.keys]
-        more = [Hint("y", "copy", "copy_text"), Hint("Y", "JSON", "copy_json"), Hint("esc", "close", "close")]
+        more = [Hint("?", "words", "glossary"), Hint("g", "tour", "tour"), Hint("esc", "close", "close")]
+        more += [Hint("y", "copy", "copy_text"), Hint("Y", "JSON", "copy_json")]
         self.query_one(KeyRow).show([Hint("← →", "token", ""), *hints, *more])
         if self.view is not ViewName.NEXT:
             self.query_one(Shaper).display = False
@@ -317,8 +332,18 @@ class GlassPanel(Vertical):
                 shaper = self.query_one(Shaper)
                 tried = shaper.sampling if shaper.display else None
                 return candidates.lines(token.measured, width, max(self.query_one("#view").size.height - 9, 4), tried)
-            case ViewName.NEXT, _:
-                return [Content.styled(_why_unmeasured(token), MUTED)]
+            case ViewName.NEXT, Lens() as seen:
+                return [
+                    *candidates.expected_lines(seen, width),
+                    Content(""),
+                    Content.styled(_why_unmeasured(token), MUTED),
+                ]
+            case ViewName.NEXT, _ if not self.token_view.cursor:
+                return [
+                    Content.styled(
+                        "This is the first token: nothing stands before it from which it could be foretold.", MUTED
+                    )
+                ]
             case ViewName.WINDOW, WindowSeen() as seen:
                 return window.lines(seen, width)
             case ViewName.ATTENTION, Attention() as seen:
@@ -326,7 +351,7 @@ class GlassPanel(Vertical):
             case ViewName.LAYERS, Lens() as seen:
                 return layers.lines(seen, width)
             case ViewName.VECTORS, Neighbours() as seen:
-                return vectors.lines(seen)
+                return vectors.lines(seen, width)
         return [Content.styled(LOOKING, MUTED)]
 
     def _token_lines(self, token: GlassToken) -> list[Content]:
@@ -477,6 +502,50 @@ class GlassPanel(Vertical):
         """Copy what the view shows as JSON."""
         self.post_message(self.CopyRequested(self._as_json()))
 
+    def action_glossary(self) -> None:
+        """Say what the words mean, first of all that of this view."""
+        self.app.push_screen(Glossary(TERM_OF.get(self.view, "Token")))
+
+    def action_tour(self) -> None:
+        """Begin the tour, or end it."""
+        self.tours(not self.query_one(TourBar).display)
+
+    def tours(self, is_on: bool) -> None:
+        """Begin the tour, or end it."""
+        bar = self.query_one(TourBar)
+        bar.display = is_on
+        self.query_one("#caption").display = not is_on
+        if is_on:
+            self._go_to_station(0)
+
+    def action_station(self, step: int) -> None:
+        """On in the tour, or back."""
+        bar = self.query_one(TourBar)
+        if bar.display:
+            bar.go(step)
+
+    @on(TourBar.Went)
+    def _tour_went(self, event: TourBar.Went) -> None:
+        if event.number < 0:
+            self.action_tour()
+        else:
+            self._go_to_station(event.number)
+
+    def _go_to_station(self, number: int) -> None:
+        """Open a station: its view, on its token, with its sentence."""
+        bar, station = self.query_one(TourBar), STATIONS[number]
+        bar.number = number
+        if not self.tokens:
+            bar.sentence = ASK_FIRST
+            return
+        self.view = station.view
+        self.token_view.go_to(station.place(self.tokens))
+        bar.sentence = station.says(self.tokens, self.token_view.cursor)
+        if self.query_one(Shaper).display != station.has_sliders:
+            self.action_reshape()
+        if not station.has_sliders:
+            self.token_view.focus()
+
     def action_leave(self) -> None:
         """Go on writing."""
         self.post_message(self.Left())
@@ -496,10 +565,10 @@ def _stepped(value: int | None, step: int, values: list[int]) -> int | None:
 
 
 def _why_unmeasured(token: GlassToken) -> str:
-    """Why there are no probabilities for a token."""
-    if token.kind is TokenKind.DRAWN or token.part == "answer":
-        return "This token was not measured: probabilities are kept while the glass box is open. Regenerate (ctrl+r) to see them."
-    return "The model did not draw this token, it was given. Move to the answer."
+    """Why no draw is shown for a token."""
+    if token.part == "answer":
+        return "How it was drawn was not kept: that is so while the glass box is open. Regenerate (ctrl+r) to see it."
+    return "The model did not draw this token, it was given. This is what it expected here."
 
 
 async def _cuts_of(source: GlassSource, piece: bytes) -> list[tuple[str, int]]:

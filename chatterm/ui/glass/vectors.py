@@ -11,7 +11,7 @@ _TOKEN_CELLS = 18
 _BAR_CELLS = 20
 
 
-def lines(seen: Neighbours) -> list[Content]:
+def lines(seen: Neighbours, width: int) -> list[Content]:
     """The strip, then the neighbours with their cosines."""
     return [
         Content.assemble(
@@ -21,7 +21,7 @@ def lines(seen: Neighbours) -> list[Content]:
                 MUTED,
             ),
         ),
-        strip(seen.picture),
+        strip(seen.picture, width),
         Content.styled("above zero", "$text-primary") + Content("  ") + Content.styled("below zero", "$text-warning"),
         Content(""),
         Content.styled("most similar tokens, by the cosine of the angle between them", MUTED),

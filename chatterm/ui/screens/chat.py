@@ -40,6 +40,7 @@ from chatterm.ui.widgets.suggestions import Suggestions
 
 if TYPE_CHECKING:
     from chatterm.ui.glass.panel import GlassPanel
+    from chatterm.ui.screens.glass_dock import GlassDock
 
 WIDE_ENOUGH = 110
 """Columns from which the glass box stands beside the conversation."""
@@ -315,20 +316,37 @@ class ChatScreen(CommandScreen):
 
     @work(exclusive=True, group="glass")
     async def action_glass(self) -> None:
-        """Open the glass box beside the conversation, or close it."""
-        if self.transcript.glass is None:
-            from chatterm.ui.screens.glass_dock import GlassDock  # late: many never open it
-
-            self.transcript.glass = GlassDock(id="glass")
-            await self.query_one("#columns").mount(self.transcript.glass)
-        glass = self.transcript.glass
+        """Open the glass box beside the conversation, go there, or close it."""
+        glass = await self._glass()
         if glass.is_open and glass.has_focus_within:
             self.close_glass()
         elif glass.is_open:
             glass.focus()
         else:
-            glass.open(self.chat)
-            self._make_room()
+            self._open_glass(glass)
+
+    @work(exclusive=True, group="glass")
+    async def action_tour(self) -> None:
+        """Walk through what happens from a text to the next one, in the glass box; the tutor is asked something first."""
+        glass = await self._glass()
+        if not glass.is_open:
+            self._open_glass(glass)
+        glass.tours(True)
+        if self.state.can_suggest:
+            self.transcript.answer(self.chat.reply(tutor.QUESTIONS[1]))
+
+    async def _glass(self) -> GlassDock:
+        """The glass box, made when it is first wanted."""
+        if self.transcript.glass is None:
+            from chatterm.ui.screens.glass_dock import GlassDock  # late: many never open it
+
+            self.transcript.glass = GlassDock(id="glass")
+            await self.query_one("#columns").mount(self.transcript.glass)
+        return self.transcript.glass
+
+    def _open_glass(self, glass: GlassDock) -> None:
+        glass.open(self.chat)
+        self._make_room()
 
     def close_glass(self) -> None:
         """Close the glass box; the prompt has the focus again."""

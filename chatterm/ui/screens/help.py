@@ -71,7 +71,7 @@ class HelpScreen(ModalScreen[None]):
                 "Keys of your own",
                 [
                     ("where", self._settings_file),
-                    ("how", 'below a line [keys]: regenerate = "ctrl+y", stop = "escape,f12"'),
+                    ("how", 'below a line [keys]: regenerate = "ctrl+y", stop = "escape,f11"'),
                     ("actions", ", ".join(row.id for row in COMMANDS)),
                 ],
             )
