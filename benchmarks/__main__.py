@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks import decode, screen
+from benchmarks import decode, fit, screen
 
 print(
     f"decoding (aim: ratio 0.98): {', '.join(f'{what} {value:.3g}' for what, value in decode.measure().items())}",
     flush=True,
 )
+fit.main()
 screen.main()

@@ -14,7 +14,8 @@ from chatterm.gguf import read_header
 from chatterm.need import MemoryNeed, memory_needed
 from chatterm.settings import LoadOptions, Sampling
 
-_PROMPT = "the cat and the dog were at the water and had no time for other people " * 10
+_PROMPT = "the cat and the dog were at the water and had no time for other people " * 36
+"""Longer than the 512 tokens that are evaluated at once, so that working memory is used as it will be."""
 
 
 class Measured(NamedTuple):
