@@ -40,7 +40,7 @@ class Probabilities:
                     self._n_characters,
                     probability=math.exp(token.logprob),
                     rank=rank,
-                    surprise=-token.logprob / math.log(2),
+                    surprise=abs(token.logprob) / math.log(2),
                     log_partition=0.0 if token.top else None,
                     pieces=tuple(other.piece for other in token.top),
                     kept=_kept(token.top),

@@ -108,7 +108,12 @@ class RemoteReply:
                     tried |= dict.fromkeys(names, refused.said.words)
                 else:
                     raise refused.error from refused
-            except (ServerBusy, ServerUnreachable, ReplyCut) as error:
+            except ServerError as error:
+                if self._may_be_for_probabilities(error, asked):  # some break down instead of refusing them
+                    tried |= dict.fromkeys(PROBABILITIES, error.message)
+                    continue
+                if not isinstance(error, ServerBusy | ServerUnreachable | ReplyCut):
+                    raise
                 n_failed += 1
                 wait = self._patience.seconds_after(n_failed, error)
                 if wait is None or self._first_token is not None:
@@ -172,6 +177,12 @@ class RemoteReply:
         kept = {id(turn) for turn in turns}
         self._dropped += tuple(turn.id for turn in prompt.turns if id(turn) not in kept and turn.id)
         return msgspec.structs.replace(prompt, turns=turns)
+
+    def _may_be_for_probabilities(self, error: ServerError, asked: Question) -> bool:
+        """Whether an answer failed before it began, perhaps since probabilities were asked for."""
+        if self._has_prompted or "logprobs" not in asked.body:
+            return False
+        return type(error) is ServerError or "logprobs" in error.message
 
     def _doubtful(self, refused: Refused, asked: Question) -> list[str]:
         """What may be the reason of a refusal that names none: what is not the user's own wish."""
