@@ -124,7 +124,7 @@ class QueuePane(Pane[Download]):
         elif download.is_elsewhere:
             said = ("Another chatterm on this machine fetches it; it will be here, too.", "")
         elif download.state is DownloadState.DONE:
-            said = ("It is here, checked, and can be chosen with F4 as well.", "")
+            said = ("It is here, checked, and the model picker has it, too.", "")
         elif download.id == self._arrivals.wanted:
             said = ("It is opened as soon as it is here; chat on meanwhile (escape).", "")
         return Content.assemble((where, words.MUTED), "\n", said)
