@@ -22,7 +22,7 @@ _STEP = 256
 """llama.cpp rounds context windows up to a multiple of this many tokens."""
 _LONGEST_CTX = 1 << 17
 """Where the largest window is looked for when the model does not say what it was trained for."""
-_COMFORTABLE = 0.85
+COMFORTABLE = 0.85
 """Of the free memory: what takes more leaves too little to other programs."""
 _MAPPED = 0.1
 """Of its weights: how much a model may lack of memory and still be of use, read from the file again and again.
@@ -79,12 +79,14 @@ class Fit(msgspec.Struct, frozen=True):
 
 
 def free_memory(vram_bytes: int = 0) -> FreeMemory:
-    """What is free on this machine now.
+    """What a model can have on this machine, if the one that is loaded now makes room for it.
+
+    Asks the system about processes, which takes some milliseconds.
 
     Args:
         vram_bytes: Of the GPUs that llama.cpp can use here, as the engine's report has it.
     """
-    return FreeMemory(memory.free_bytes(), vram_bytes)
+    return FreeMemory(memory.free_bytes() + memory.held_by_models(), vram_bytes)
 
 
 def fit(header: GgufHeader, size_bytes: int, load: LoadOptions, free: FreeMemory) -> Fit:
@@ -163,7 +165,7 @@ def _verdict(
     header: GgufHeader, need: MemoryNeed, free_bytes: int, load: LoadOptions, is_cut: bool, largest: int
 ) -> Verdict:
     """What the need of memory means."""
-    if need.total_bytes <= _COMFORTABLE * free_bytes and not is_cut:
+    if need.total_bytes <= COMFORTABLE * free_bytes and not is_cut:
         return Verdict.FITS
     if need.total_bytes <= free_bytes or largest:
         return Verdict.TIGHT

@@ -22,6 +22,20 @@ def free_bytes() -> int:
     return max(0, (free if limit is None else min(free, limit)) - _RESERVE_BYTES)
 
 
+def held_by_models() -> int:
+    """Memory that this app's own processes hold for the model that is loaded; it is free once another one is."""
+    import psutil  # late: not needed for the first paint
+
+    held = 0
+    for process in psutil.Process().children(recursive=True):
+        try:
+            memory = process.memory_info()
+        except psutil.Error:  # it ended
+            continue
+        held += max(0, memory.rss - getattr(memory, "shared", 0))  # pages of mapped files count as free anyway
+    return held
+
+
 def _container_free(root: Path = Path("/sys/fs/cgroup")) -> int | None:
     """What is left of the container's memory, its file cache counted as free; None without a limit."""
     try:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import work
 from textual.content import Content
 
-from chatterm.fit import FreeMemory, Verdict, free_memory
+from chatterm.fit import COMFORTABLE, FreeMemory, Verdict, free_memory
 from chatterm.hub.catalogue import RecommendedModel
 from chatterm.library import Library
 from chatterm.text import amount, line
@@ -18,9 +18,6 @@ from chatterm.ui.screens.models.messages import Chat, OpenRepository
 from chatterm.ui.screens.models.pane import Pane
 from chatterm.ui.widgets.key_row import Hint
 from chatterm.ui.widgets.table import Column
-
-COMFORTABLE = 0.85
-"""Of the free memory, as `fit` has it."""
 
 
 class RecommendedPane(Pane[RecommendedModel]):
