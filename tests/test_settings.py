@@ -88,6 +88,7 @@ def test_a_sampling_setting_that_was_chosen_stays_in_the_file_although_it_is_the
     saved = settings.save(path, {"sampling": {"top_k": 40}})
     assert "top_k = 40" in path.read_text()
     assert saved.stated == settings.load(path).stated == {"top_k"}
+    assert saved.merged({"sampling": {"top_k": None}}).stated == frozenset()
     assert settings.save(path, {"sampling": {"top_k": None}}).stated == frozenset()
 
 
@@ -99,7 +100,7 @@ def test_settings_of_one_model_are_kept_as_they_were_written(path: Path):
     assert "# much" in path.read_text()
     settings.save(path, {"for_model": {"a.gguf": {"sampling": {"temperature": None}}}})
     assert settings.load(path).for_model == {"a.gguf": {"load": {"n_ctx": 4096}}}
-    settings.save(path, {"for_model": {"a.gguf": {"load": {"n_ctx": None}}}})
+    assert settings.save(path, {"for_model": {"a.gguf": {"load": {"n_ctx": None}}}}) == Settings()
     assert settings.load(path) == Settings()
     assert "for_model" not in path.read_text()
 

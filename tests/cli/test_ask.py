@@ -199,7 +199,7 @@ def is_settled(model: Path, *arguments: str) -> bool:
         [e["id"] for e in events("Go on.", "--model", model, "--max-tokens", "24", *arguments) if e["event"] == "token"]
         for _ in range(2)
     )
-    return first == second
+    return first[:24] == second[:24]
 
 
 def test_each_layer_of_settings_wins_over_those_below_it(tmp_path: Path) -> None:

@@ -71,6 +71,11 @@ async def test_a_model_that_stays_is_back_at_once_and_remembers(
     assert not is_alive(second), "the other one was not to stay"
     reply = await ask(own_engine, "Say it, please.")
     assert (reply.text, reply.prompted.n_reused > 0) == ("one", True)
+    worker = own_engine._worker
+    assert worker
+    signal_worker(own_engine, signal.SIGKILL)
+    await worker.ended.wait()
+    assert own_engine.model is None, "its end is noticed as that of any other"
 
 
 async def test_without_the_wish_nothing_stays(own_engine: LocalEngine, one: Path, two: Path, pids: set[int]) -> None:
