@@ -18,6 +18,8 @@ from chatterm.text import amount
 
 SMALLEST_CTX = 512
 """A smaller context window is not offered, unless the model itself has a smaller one; tokens."""
+_MODEST_CTX = 2048
+"""What is chosen even when weights must be read from the disk again for it, as the worker does."""
 _STEP = 256
 """llama.cpp rounds context windows up to a multiple of this many tokens."""
 _LONGEST_CTX = 1 << 17
@@ -102,7 +104,7 @@ def fit(header: GgufHeader, size_bytes: int, load: LoadOptions, free: FreeMemory
     wanted = load.n_ctx or min(AUTOMATIC_CTX, n_train)
     free_bytes = _usable(needed(header, size_bytes, load, wanted), load, free)
     largest = _largest(header, size_bytes, load, free_bytes, smallest, n_train)
-    n_ctx = wanted if load.n_ctx else min(wanted, largest or smallest)
+    n_ctx = wanted if load.n_ctx else min(wanted, max(largest, _MODEST_CTX if load.mmap else smallest))
     need = needed(header, size_bytes, load, n_ctx)
     return Fit(_verdict(header, need, free_bytes, load, n_ctx < wanted, largest), need, free_bytes, n_ctx, largest)
 

@@ -59,6 +59,13 @@ def test_a_model_that_fits_with_a_smaller_window_only_is_tight_and_gets_it() -> 
     assert found.needed.total_bytes <= found.free_bytes
 
 
+def test_a_window_is_not_made_tiny_only_to_keep_all_weights_in_memory() -> None:
+    smallest = on(100, model(4.9), LoadOptions(n_ctx=768)).needed.total_bytes / GB
+    found = on(smallest, model(4.9))
+    assert (found.verdict, found.n_ctx, found.largest_n_ctx) == (Verdict.TIGHT, 2048, 768)
+    assert on(smallest, model(4.9), LoadOptions(mmap=False)).n_ctx == 768
+
+
 def test_a_window_that_was_asked_for_is_reckoned_with_and_the_largest_told() -> None:
     found = on(8, model(4.9), LoadOptions(n_ctx=65_536))
     assert (found.verdict, found.n_ctx) == (Verdict.TIGHT, 65_536)
