@@ -23,6 +23,7 @@ from chatterm.ui.glass.shaper import Shaper
 from chatterm.ui.glass.tinting import LEGENDS, Tint
 from chatterm.ui.glass.token_view import TokenKind, shown, wrapped
 from chatterm.ui.glass.tour import ASK_FIRST, STATIONS, TourBar
+from chatterm.ui.glass.vectors import two_sentences
 from chatterm.ui.glass.views import VIEWS, ViewName
 from chatterm.ui.screens.chat import ChatScreen
 from chatterm.ui.widgets.slider import Slider
@@ -94,6 +95,27 @@ async def test_each_view_says_what_you_are_looking_at_and_shows_the_token_under_
             assert glass.view is name
             await wait_for(pilot, lambda words=words: words in body(glass), f"{name} shows {words}")
             assert str(glass.query_one("#caption", Static).content) == view.caption
+
+
+async def test_attention_is_a_map_too_and_vectors_lie_on_a_plane_and_drift_apart() -> None:
+    async with looking("The bank of a river.", size=(120, 36)) as (pilot, screen, glass):
+        await ask(pilot, screen, "What is a bank? What is the bank for")
+        await pilot.press("4", "v")
+        await wait_for(pilot, lambda: "each row is a token" in body(glass))
+        assert body(glass).count("%") == len(glass.tokens)
+        await pilot.press("6", "v")
+        await wait_for(pilot, lambda: "show on this plane" in body(glass))
+        assert "•bank" in body(glass)
+        await pilot.press("v")
+        await wait_for(pilot, lambda: "river bank" in body(glass) and "1.000" in body(glass))
+        await pilot.press("v")
+        await wait_for(pilot, lambda: "most similar tokens" in body(glass))
+
+
+def test_the_word_under_the_cursor_is_compared_in_two_sentences_of_the_conversation() -> None:
+    asked = two_sentences("bank", "A river bank is land. Money is in a bank! Nothing here.")
+    assert (asked.word, asked.first, asked.second) == ("bank", "A river bank is land", "Money is in a bank")
+    assert two_sentences("land", "A river bank is land.").word == "bank"
 
 
 async def test_a_view_can_be_copied_as_text_and_as_json() -> None:

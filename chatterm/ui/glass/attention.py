@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from chatterm.glass import Attention, hide_first
+from chatterm.glass import Attention, AttentionMap, hide_first
 from chatterm.ui.glass.marks import MUTED, bar, named, percent, shade
 
 N_STRONGEST = 8
 _TOKEN_CELLS = 16
 _BAR_CELLS = 20
+_MAP_LABEL = 10
 
 
 def row_of(seen: Attention, *, hides_first: bool) -> list[float]:
@@ -73,6 +74,27 @@ def grid(seen: Attention, width: int) -> list[Content]:
         is_shown = seen.layer == layer
         mark = (f"{layer + 1:>5}{'▸' if is_shown else ' '} ", "bold" if is_shown else MUTED)
         drawn.append(Content.assemble(mark, *parts))
+    return drawn
+
+
+def map_lines(seen: AttentionMap, pieces: Sequence[bytes], width: int) -> list[Content]:
+    """A row for each token of a short span: the darker a cell, the more it takes from the token of that column."""
+    cells = 2 if _MAP_LABEL + 2 * len(seen.rows) + 8 <= width else 1
+    n_shown = min(len(seen.rows), max(width - _MAP_LABEL - 8, 4) // cells)
+    first = len(seen.rows) - n_shown
+    told = f"each row is a token and where it looks, from the {n_shown} tokens up to this one; at the end what it takes from before"
+    drawn = [Content.styled(told, MUTED)]
+    for number, row in enumerate(seen.rows[first:], start=first):
+        most = max(row, default=0.0) or 1.0
+        shades = "".join(shade(weight / most) * cells for weight in row[first : number + 1])
+        before = seen.before[number] + sum(row[:first])
+        drawn.append(
+            Content.assemble(
+                (named(pieces[seen.start + number], _MAP_LABEL), "bold" if number == len(seen.rows) - 1 else ""),
+                (shades.ljust(n_shown * cells), "$text-primary"),
+                (f" {percent(before):>6}", MUTED),
+            )
+        )
     return drawn
 
 

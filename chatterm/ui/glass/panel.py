@@ -24,7 +24,22 @@ from textual.widgets import Static
 
 from chatterm.errors import ChattermError
 from chatterm.events import Measured
-from chatterm.glass import Attention, AttentionRequest, GlassResult, Lens, LensRequest, Neighbours, NeighboursRequest
+from chatterm.glass import (
+    LONGEST_SPAN,
+    Attention,
+    AttentionMap,
+    AttentionRequest,
+    Drift,
+    DriftRequest,
+    GlassResult,
+    Lens,
+    LensRequest,
+    MapRequest,
+    Neighbours,
+    NeighboursRequest,
+    Similarity,
+    SimilarityRequest,
+)
 from chatterm.settings import Sampling
 from chatterm.ui.glass import attention, candidates, layers, vectors, window
 from chatterm.ui.glass.glossary import TERM_OF, Glossary
@@ -41,6 +56,7 @@ PAUSE_SECONDS = 0.08
 """The cursor rests so long before the model is looked into."""
 SECONDS_BETWEEN_DRAWINGS = 0.1
 LOOKING = "looking …"
+NO_WORDS = Similarity((), (), (), (), 0.0)
 N_EXPECTED = 10
 """Tokens that are shown of what the model expected at a place that it did not write."""
 
@@ -126,6 +142,9 @@ class GlassPanel(Vertical):
         Binding("full_stop", "head(1)", "Next head", show=False),
         Binding("comma", "head(-1)", "Head before", show=False),
         Binding("f", "hide_first", "First token", show=False),
+        Binding("v", "form", "Another form", show=False),
+        Binding("pageup", "scroll_view(-1)", "Scroll up", show=False),
+        Binding("pagedown", "scroll_view(1)", "Scroll down", show=False),
         Binding("s", "reshape", "Reshape", show=False),
         Binding("y", "copy_text", "Copy as text", show=False),
         Binding("Y,shift+y", "copy_json", "Copy as JSON", show=False),
@@ -142,6 +161,8 @@ class GlassPanel(Vertical):
     at_layer: var[int | None] = var[int | None](None, init=False)
     at_head: var[int | None] = var[int | None](None, init=False)
     hides_first: var[bool] = var(True, init=False)
+    form: var[int] = var(0, init=False)
+    """Which of its forms a view has: attention as bars or as a map; vectors of one token, of all words, of one word twice."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -272,6 +293,9 @@ class GlassPanel(Vertical):
                     )
                     self._draw()
                     return
+                case ViewName.ATTENTION if self.form % 2:
+                    start = max(place + 1 - LONGEST_SPAN, 0)
+                    self._seen = await source.inspect(MapRequest(ids, start, place + 1, self.at_layer, self.at_head))
                 case ViewName.ATTENTION:
                     self._seen = await source.inspect(AttentionRequest(ids, place, self.at_layer, self.at_head))
                 case ViewName.NEXT:
@@ -279,6 +303,11 @@ class GlassPanel(Vertical):
                 case ViewName.LAYERS:
                     chosen = ids[place] if place else None
                     self._seen = await source.inspect(LensRequest(ids, max(place - 1, 0), chosen))
+                case ViewName.VECTORS if self.form % 3 == 1:
+                    words = vectors.words_of(self._said(place))
+                    self._seen = await source.inspect(SimilarityRequest(words)) if words else NO_WORDS
+                case ViewName.VECTORS if self.form % 3 == 2:
+                    self._seen = await source.inspect(self._drift(place))
                 case ViewName.VECTORS:
                     self._seen = await source.inspect(NeighboursRequest(ids[place]))
         except ChattermError as error:
@@ -287,6 +316,21 @@ class GlassPanel(Vertical):
             self._why_not = ""
         self.token_view.tint(self._tints())
         self._draw()
+
+    def _said(self, place: int) -> str:
+        """The text of the message that a token is part of, before it and after it."""
+        part, start, end = self.tokens[place].part, place, place + 1
+        while start and self.tokens[start - 1].part == part:
+            start -= 1
+        while end < len(self.tokens) and self.tokens[end].part == part:
+            end += 1
+        return b"".join(token.piece for token in self.tokens[start:end]).decode("utf-8", "replace")
+
+    def _drift(self, place: int) -> DriftRequest:
+        """The word under the cursor in two sentences of the conversation, or an example."""
+        said = b"".join(token.piece for token in self.tokens if token.kind in (TokenKind.SAID, TokenKind.DRAWN))
+        word = self.tokens[place].piece.decode("utf-8", "replace").strip()
+        return vectors.two_sentences(word if word.isalpha() else "", said.decode("utf-8", "replace"))
 
     def _ids(self) -> tuple[int, ...] | None:
         """The tokens as numbers; None where one is not known."""
@@ -348,6 +392,14 @@ class GlassPanel(Vertical):
                 return window.lines(seen, width)
             case ViewName.ATTENTION, Attention() as seen:
                 return attention.lines(seen, [one.piece for one in self.tokens], width, hides_first=self.hides_first)
+            case ViewName.ATTENTION, AttentionMap() as seen:
+                return attention.map_lines(seen, [one.piece for one in self.tokens], width)
+            case ViewName.VECTORS, Similarity(words=()):
+                return [Content.styled("There are no words here. Move to a message.", MUTED)]
+            case ViewName.VECTORS, Similarity() as seen:
+                return vectors.scatter(seen, width, max(self.query_one("#view").size.height - 3, 6))
+            case ViewName.VECTORS, Drift() as seen:
+                return vectors.drift_lines(seen, self._drift(self.token_view.cursor))
             case ViewName.LAYERS, Lens() as seen:
                 return layers.lines(seen, width)
             case ViewName.VECTORS, Neighbours() as seen:
@@ -383,6 +435,8 @@ class GlassPanel(Vertical):
                 return candidates.text(token.measured)
             case ViewName.WINDOW, WindowSeen() as seen:
                 return window.text(seen)
+            case (ViewName.ATTENTION | ViewName.VECTORS, AttentionMap() | Similarity() | Drift() as seen):
+                return self._as_json()
             case ViewName.ATTENTION, Attention() as seen:
                 return attention.text(seen, [one.piece for one in self.tokens], hides_first=self.hides_first)
             case ViewName.LAYERS, Lens() as seen:
@@ -428,6 +482,7 @@ class GlassPanel(Vertical):
     def watch_view(self) -> None:
         """Another view."""
         self._seen, self._why_not = None, ""
+        self.set_reactive(GlassPanel.form, 0)
         if self.view is ViewName.NEXT and self.tint is Tint.BOUNDARIES:
             self.set_reactive(GlassPanel.tint, Tint.PROBABILITY)
         if self.view is ViewName.TOKENS:
@@ -445,6 +500,13 @@ class GlassPanel(Vertical):
     def _look_again(self) -> None:
         """Another layer or head."""
         self.query_one("#legend", Static).update(self._legend())
+        self._look_soon()
+
+    def watch_form(self) -> None:
+        """Another form of the same view."""
+        self._seen = None
+        self.token_view.tint(self._tints())
+        self._draw()
         self._look_soon()
 
     def watch_hides_first(self) -> None:
@@ -477,6 +539,15 @@ class GlassPanel(Vertical):
         if isinstance(self._seen, Attention):
             self.at_head = _stepped(self.at_head, step, list(range(max(map(len, self._seen.first), default=0))))
             self._look_again()
+
+    def action_scroll_view(self, pages: int) -> None:
+        """Scroll what a view says, where it is longer than the screen."""
+        body = self.query_one("#view", VerticalScroll)
+        body.scroll_relative(y=pages * max(body.size.height - 1, 1), animate=False)
+
+    def action_form(self) -> None:
+        """The next form of a view that has several."""
+        self.form += 1
 
     def action_hide_first(self) -> None:
         """Leave the first token out, or show it."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from textual.content import Content
 
-from chatterm.glass import Drift, Neighbours, Similarity
+from chatterm.glass import Drift, DriftRequest, Neighbours, Similarity
+from chatterm.text import line
 from chatterm.ui.glass.marks import MUTED, bar, named, strip
 
 _TOKEN_CELLS = 18
 _BAR_CELLS = 20
+MOST_WORDS = 24
 
 
 def lines(seen: Neighbours, width: int) -> list[Content]:
@@ -37,10 +41,17 @@ def lines(seen: Neighbours, width: int) -> list[Content]:
     ]
 
 
-def drift_lines(seen: Drift) -> list[Content]:
+def drift_lines(seen: Drift, asked: DriftRequest) -> list[Content]:
     """How similar a word stays to itself in two sentences, layer by layer."""
     return [
-        Content.styled(f"“{seen.word}” in both sentences, the same at first:", MUTED),
+        Content.styled(
+            "The same word in two sentences: from layer to layer it drifts apart, since its neighbours flow into it.",
+            MUTED,
+        ),
+        Content.assemble(("1  ", MUTED), line(asked.first)),
+        Content.assemble(("2  ", MUTED), line(asked.second)),
+        Content(""),
+        Content.assemble((line(seen.word), "bold"), (": cosine of its two vectors, 1.000 is the same", MUTED)),
         *(
             Content.assemble(
                 ("table" if not layer else f"{layer:>5}", MUTED),
@@ -73,6 +84,24 @@ def _share(value: float, values: list[float]) -> float:
     """Where a value lies between the least and the largest."""
     least, most = min(values), max(values)
     return (value - least) / (most - least) if most > least else 0.5
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a text, each once, as they are written, at most so many as a plane can hold."""
+    return tuple(dict.fromkeys(re.findall(r"[^\W\d_]{2,}", text)))[:MOST_WORDS]
+
+
+def two_sentences(word: str, text: str) -> DriftRequest:
+    """A word in two sentences of a text; a well-known example where the text has no two."""
+    found = (
+        [one.strip() for one in re.split(r"[.!?\n]+", text) if re.search(rf"\b{re.escape(word)}\b", one)]
+        if word
+        else []
+    )
+    sentences = list(dict.fromkeys(found))
+    if len(sentences) < 2:
+        return DriftRequest("bank", "They sat on the river bank", "They opened a bank account at the bank")
+    return DriftRequest(word, sentences[0], sentences[-1])
 
 
 def text(seen: Neighbours) -> str:

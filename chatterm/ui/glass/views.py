@@ -48,7 +48,12 @@ VIEWS = {
         "Attention",
         "Where this token looks for context: how much each earlier token flows into it. "
         "It says where information may come from, and is no explanation.",
-        (("[ ]", "layer", "layer(1)"), (", .", "head", "head(1)"), ("f", "first token", "hide_first")),
+        (
+            ("[ ]", "layer", "layer(1)"),
+            (", .", "head", "head(1)"),
+            ("f", "first token", "hide_first"),
+            ("v", "map", "form"),
+        ),
     ),
     ViewName.LAYERS: View(
         "Layers",
@@ -57,5 +62,6 @@ VIEWS = {
     ViewName.VECTORS: View(
         "Vectors",
         "A token's meaning as numbers: tokens that are used alike have similar numbers, so they lie near each other.",
+        (("v", "words on a plane, one word in two sentences", "form"),),
     ),
 }
