@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarks import decode, fit, screen
+from benchmarks import decode, fit, inside, screen
 
 print(
     f"decoding (aim: ratio 0.98): {', '.join(f'{what} {value:.3g}' for what, value in decode.measure().items())}",
     flush=True,
 )
 fit.main()
+inside.main()
 screen.main()
