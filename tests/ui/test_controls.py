@@ -11,7 +11,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Button
 
 from chatterm.settings import STAGES, Field, fields_of
-from chatterm.ui import form
+from chatterm.ui import written
 from chatterm.ui.widgets.choice import Choice
 from chatterm.ui.widgets.control import Control
 from chatterm.ui.widgets.slider import Scale, Slider
@@ -251,7 +251,7 @@ async def test_stages_are_moved_and_switched_off_by_mouse():
 
 
 async def test_text_says_what_it_stands_for():
-    app = Form(text := TextField(("a",), form.escaped, form.unescaped))
+    app = Form(text := TextField(("a",), written.escaped, written.unescaped))
     async with app.run_test() as pilot:
         text.area.focus()
         await pilot.press("end", "enter", "b", "\\", "n")

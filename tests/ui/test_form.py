@@ -10,7 +10,7 @@ import pytest
 from chatterm import settings as rules
 from chatterm.events import ModelInfo
 from chatterm.settings import Field, LoadOptions, Settings, fields_of
-from chatterm.ui import form
+from chatterm.ui import form, written
 from chatterm.ui.form import THINKING, Draft, SettingsResult
 
 SETTINGS = Settings().merged({"sampling": {"temperature": 0.5, "top_k": 10}, "look": {"theme": "paper"}})
@@ -208,13 +208,13 @@ def test_what_was_chosen_automatically_is_said_where_it_was():
 
 @pytest.mark.parametrize("text", ["10.0.0.2:50052\n[::1]:50052\n\nhost.lan:1", ""])
 def test_servers_are_written_one_a_line(text: str):
-    assert form.endpoints(text) == tuple(text.split())
+    assert written.endpoints(text) == tuple(text.split())
 
 
 @pytest.mark.parametrize("line", ["10.0.0.2", "http://a:80", "a b:1", "a:port", ":1"])
 def test_refused_server_says_in_which_line(line: str):
     with pytest.raises(ValueError, match="Line 2: write it like"):
-        form.endpoints(f"good.lan:1\n{line}")
+        written.endpoints(f"good.lan:1\n{line}")
 
 
 def test_looks_and_folders_never_belong_to_a_conversation():
@@ -240,7 +240,7 @@ def test_looks_and_folders_never_belong_to_a_conversation():
     ],
 )
 def test_numbers_are_read_as_people_write_them(name: str, text: str, value: float):
-    assert form.number(field(name), text) == value
+    assert written.number(field(name), text) == value
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_numbers_are_read_as_people_write_them(name: str, text: str, value: floa
 )
 def test_refused_numbers_say_what_can_be_typed(name: str, text: str, reason: str):
     with pytest.raises(ValueError, match="Type") as raised:
-        form.number(field(name), text)
+        written.number(field(name), text)
     assert str(raised.value) == reason
 
 
@@ -277,11 +277,11 @@ def test_refused_numbers_say_what_can_be_typed(name: str, text: str, reason: str
     ],
 )
 def test_numbers_are_shown_in_words_where_they_are_special(section: str, name: str, value: float, words: str):
-    assert form.shown(field(name, section), value) == words
+    assert written.shown(field(name, section), value) == words
 
 
 def test_temperature_goes_from_predictable_to_incoherent():
-    words = [form.temperature_word(step / 20) for step in range(61)]
+    words = [written.temperature_word(step / 20) for step in range(61)]
     assert list(dict.fromkeys(words)) == [
         "the likeliest",
         "predictable",
@@ -296,15 +296,15 @@ def test_temperature_goes_from_predictable_to_incoherent():
     "texts", [(), ("User:",), ("\n\n", "\t", "a\\nb", "\\"), ("é 😀", " x "), ("\x1b[0m", "\x00", "\u2028")]
 )
 def test_stop_strings_come_back_as_they_were(texts: tuple[str, ...]):
-    written = form.escaped(texts)
-    assert form.unescaped(written) == texts
-    assert all(character.isprintable() for character in written.replace("\n", ""))
+    text = written.escaped(texts)
+    assert written.unescaped(text) == texts
+    assert all(character.isprintable() for character in text.replace("\n", ""))
 
 
 @pytest.mark.parametrize(("text", "named"), [("ok\n\\q", "Line 2"), ("end\\", "Line 1"), ("\\u12", "Line 1")])
 def test_unknown_escape_is_refused_with_its_line(text: str, named: str):
     with pytest.raises(ValueError, match=named):
-        form.unescaped(text)
+        written.unescaped(text)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_unknown_escape_is_refused_with_its_line(text: str, named: str):
     [{}, {"enable_thinking": False}, {"n": 3, "x": 0.5, "s": 'say "no"\n\\ \x7f é 😀', "empty": ""}, {"big": 1e30}],
 )
 def test_template_variables_come_back_as_they_were(variables: dict[str, Any]):
-    assert form.variables(form.assignments(variables)) == variables
+    assert written.variables(written.assignments(variables)) == variables
 
 
 @pytest.mark.parametrize(
@@ -330,5 +330,5 @@ def test_template_variables_come_back_as_they_were(variables: dict[str, Any]):
 )
 def test_refused_variables_say_which_line_and_why(text: str, reason: str):
     with pytest.raises(ValueError, match="Line") as raised:
-        form.variables(text)
+        written.variables(text)
     assert str(raised.value).startswith(reason)

@@ -11,7 +11,8 @@ from textual.theme import Theme
 
 from chatterm.events import ModelInfo
 from chatterm.settings import STAGES, Field
-from chatterm.ui import form
+from chatterm.ui import written
+from chatterm.ui.form import THINKING
 from chatterm.ui.widgets.choice import Choice
 from chatterm.ui.widgets.control import Control
 from chatterm.ui.widgets.model_button import ModelButton
@@ -54,11 +55,11 @@ def control_for(
         case "enable_thinking", _:
             return Choice([(None, "as the model likes"), (True, "on"), (False, "off")], value)
         case "stop", _:
-            return TextField(value, form.escaped, form.unescaped, r"none; write one a line, \n is a line break")
+            return TextField(value, written.escaped, written.unescaped, r"none; write one a line, \n is a line break")
         case "folders", _:
-            return TextField(value, "\n".join, form.listed, "none; write one a line, such as ~/models")
+            return TextField(value, "\n".join, written.listed, "none; write one a line, such as ~/models")
         case "rpc_servers", _:
-            return TextField(value, "\n".join, form.endpoints, "none; write one a line, such as 10.0.0.2:50052")
+            return TextField(value, "\n".join, written.endpoints, "none; write one a line, such as 10.0.0.2:50052")
         case "template", _:
             return TextField(value, placeholder="the model's own; write Jinja, or name a file")
         case "flash_attention", _ if found:
@@ -72,7 +73,7 @@ def control_for(
         case _, "choice":
             return Choice([(choice, choice) for choice in field.choices], value)
         case _, "table":
-            return TextField(value, form.assignments, _variables(model), "none; write one a line: name = value")
+            return TextField(value, written.assignments, _variables(model), "none; write one a line: name = value")
     return TextField(value, placeholder="none; write as many lines as you like")
 
 
@@ -88,20 +89,20 @@ def _reach(field: Field, model: ModelInfo | None) -> float | None:
     return None
 
 
-def _word(field: Field, found: str) -> form.Word | None:
+def _word(field: Field, found: str) -> written.Word | None:
     """What a number means, where that can be said: the mood of a temperature, what "automatic" is now."""
     if field.name == "temperature":
-        return form.temperature_word
+        return written.temperature_word
     return (lambda value: f"({found})" if value == field.minimum else "") if found else None
 
 
-def _variables(model: ModelInfo | None) -> form.Reader:
+def _variables(model: ModelInfo | None) -> written.Reader:
     """Reads template variables; thinking is left to its own field, where there is one."""
 
     def read(text: str) -> dict[str, Any]:
-        found = form.variables(text)
-        if model and model.can_think and form.THINKING.name in found:
-            raise ValueError(f"{form.THINKING.name} has a field of its own: {form.THINKING.title}.")
+        found = written.variables(text)
+        if model and model.can_think and THINKING.name in found:
+            raise ValueError(f"{THINKING.name} has a field of its own: {THINKING.title}.")
         return found
 
     return read

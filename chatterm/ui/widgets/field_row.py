@@ -12,8 +12,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from chatterm.settings import Field
-from chatterm.ui.form import bounds, shown
 from chatterm.ui.widgets.control import Control
+from chatterm.ui.written import bounds, shown
 
 
 class FieldRow(Widget):

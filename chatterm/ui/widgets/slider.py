@@ -15,8 +15,8 @@ from textual.content import Content
 from textual.reactive import var
 
 from chatterm.settings import Field
-from chatterm.ui.form import Word, number, shown
 from chatterm.ui.widgets.control import Control
+from chatterm.ui.written import Word, number, shown
 
 _WIDE = 300
 """More steps than this are laid out logarithmically."""
