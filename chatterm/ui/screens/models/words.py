@@ -32,8 +32,10 @@ def fit_sentence(fit: Fit) -> str:
     """What a verdict means, in figures, and what helps."""
     if fit.verdict is Verdict.FITS:
         return f"{fit.sentence} Up to {fit.largest_n_ctx:,} tokens of context fit."
-    if fit.verdict is Verdict.TIGHT:
+    if fit.needed.total_bytes <= fit.free_bytes:
         return f"{fit.sentence} It will run, but leaves little to other programs."
+    if fit.verdict is Verdict.TIGHT:
+        return fit.sentence
     return f"{fit.sentence} Take a smaller model, or one of fewer bits."
 
 
