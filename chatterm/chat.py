@@ -11,8 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -20,19 +19,22 @@ from chatterm.address import Address
 from chatterm.conversation import Conversation, Role, Turn, TurnState
 from chatterm.draft import Draft
 from chatterm.engine.base import Engine, Prompt, PromptTurn
-from chatterm.errors import ChattermError, NotFound
+from chatterm.errors import ChattermError, NotFound, TurnKept
 from chatterm.events import (
     Event,
     Finished,
     FinishReason,
     LoadEvent,
+    Measured,
     ModelInfo,
+    Prefilling,
     Prompted,
     ReplyEvent,
+    Token,
     Trimmed,
 )
 from chatterm.layers import layered
-from chatterm.settings import Settings
+from chatterm.settings import Sampling, Settings
 from chatterm.store import Journal, Store
 
 T = TypeVar("T")
@@ -58,6 +60,16 @@ class TurnSettled(Event, frozen=True):
     """The reply as it ended, and as it was saved; the last event of a reply."""
 
     turn: Turn
+
+
+class Beginning(NamedTuple):
+    """What an answer shall begin with, and how it goes on."""
+
+    token_ids: tuple[int, ...] = ()
+    sampling: Sampling | None = None
+    """Instead of the settings that count; its seed draws what it would have drawn there."""
+    n_tokens: int | None = None
+    """How many tokens are drawn behind them, so that the answer then waits; None goes on to its end."""
 
 
 ChatEvent = ReplyEvent | TurnAdded | TurnRenumbered | TurnSettled
@@ -309,27 +321,110 @@ class Chat:
                 async for event in events:
                     yield event
 
+    async def branch(self, question_id: int, beginning: Beginning) -> AsyncGenerator[ChatEvent, None]:
+        """Another answer to a question of the open branch, which begins with given tokens: a road that was not taken.
+
+        What followed the question until now stays where it is, as another answer's branch.
+
+        Raises:
+            NotFound: the question is not in the open branch.
+            EngineError, StoreError: as in `reply`.
+        """
+        with self._answering() as journal:
+            place = next((place for place, turn in enumerate(journal.turns) if turn.id == question_id), None)
+            if place is None:
+                raise NotFound("The question is not in the open conversation.")
+            await journal.rewind(place + 1)
+            async with aclosing(self._answer(journal, beginning=beginning)) as events:
+                async for event in events:
+                    yield event
+
+    async def rewrite(self, beginning: Beginning) -> AsyncGenerator[ChatEvent, None]:
+        """The last answer in the same turn, from other tokens on: a step further, a step back, another token.
+
+        Raises:
+            NotFound: nothing was answered yet.
+            EngineError, StoreError: as in `reply`; the answer is as it was where what it begins with was not told.
+        """
+        with self._answering() as journal:
+            if not journal.turns or journal.turns[-1].role is not Role.ASSISTANT:
+                raise NotFound("There is no answer yet.")
+            answer = self._answer(journal, beginning=beginning, rewritten=journal.turns[-1])
+            async with aclosing(answer) as events:
+                async for event in events:
+                    yield event
+
+    async def drop(self, turn_id: int) -> Turn:
+        """Take an answer out of the conversation, where there is another one to the same question.
+
+        Gives it, so that it can be put back.
+
+        Raises:
+            TurnKept: it is the only one, or the conversation goes on behind it.
+            StoreError
+        """
+        if self.is_replying:
+            raise TurnKept("An answer is being written.", "Wait for its end, or stop it.")
+        others = [turn.id for turn in await self.siblings(turn_id) if turn.id != turn_id]
+        if not others:
+            raise TurnKept("It is the only answer to its question.", "Regenerate first, then drop it.")
+        if await self.store.newest_leaf(turn_id) == turn_id and any(turn.id == turn_id for turn in self.turns):
+            await self.switch(max((other for other in others if other < turn_id), default=others[0]))
+        return await self.store.drop(turn_id)
+
+    async def put_back(self, turn: Turn) -> None:
+        """Undo `drop`, and open the branch that ends there.
+
+        Raises:
+            StoreError
+        """
+        await self.store.put_back(turn)
+        if self.conversation is not None and self.conversation.id == turn.conversation_id:
+            await self.switch(turn.id)
+
     async def _answer(
-        self, journal: Journal, added: Turn | None = None, resumed: Turn | None = None
+        self,
+        journal: Journal,
+        added: Turn | None = None,
+        resumed: Turn | None = None,
+        *,
+        beginning: Beginning | None = None,
+        rewritten: Turn | None = None,
     ) -> AsyncGenerator[ChatEvent, None]:
-        """The answer to the end of the branch, from its empty row to its final state."""
+        """The answer to the end of the branch, from its empty row to its final state.
+
+        One with a beginning is shown as soon as the engine has told its text.
+        """
         settings = layered(self.settings, self.model, journal.overrides)
-        prompt = _prompt(journal.turns, settings)
-        draft = Draft(settings, resumed, self._clock)
+        if beginning is not None and beginning.sampling is not None:
+            settings = msgspec.structs.replace(settings, sampling=beginning.sampling)
+        prompt = _prompt(journal.turns[:-1] if rewritten else journal.turns, settings)
+        draft = Draft(settings, resumed, self._clock, rewritten=rewritten)
         draft.is_by(self.engine.model)
         state, problem, failure = TurnState.STOPPED, "", None
-        reply = partial(self.engine.reply, measure=True) if self.is_measured else self.engine.reply
+        reply = self._reply(prompt, settings.sampling, beginning)
+        is_told = beginning is None
         saver = asyncio.create_task(self._save_while_it_grows(journal, draft))
         self._writing = journal, draft
         self.unseen = frozenset()
         try:
-            await (journal.reopen() if resumed else journal.begin(draft.record))
+            await (journal.reopen() if resumed or rewritten else journal.begin(draft.record))
             if added:
                 yield TurnAdded(added)
             turn = journal.turns[-1]
-            yield TurnAdded(turn if turn.text else msgspec.structs.replace(turn, reasoning=""))  # it starts afresh
-            async with aclosing(_generator(reply(prompt, settings.sampling))) as events:
+            if is_told:
+                yield TurnAdded(turn if turn.text else msgspec.structs.replace(turn, reasoning=""))  # it starts afresh
+            async with aclosing(reply) as events:
                 async for event in events:
+                    if not is_told and _is_beginning(event):
+                        draft.take(event)
+                        continue
+                    if not is_told and not isinstance(event, (Trimmed, Prompted, Prefilling)):
+                        is_told = True
+                        draft.replace()
+                        yield TurnAdded(msgspec.structs.replace(turn, text=draft.text, reasoning=draft.reasoning))
+                    if beginning is not None and _has_enough(beginning, event):
+                        break
                     draft.take(event)
                     match event:
                         case Trimmed() if journal is self._journal:
@@ -339,7 +434,8 @@ class Chat:
                         case Finished():
                             state = TurnState.FINISHED
                     yield event
-            state = TurnState.FINISHED
+                else:
+                    state = TurnState.FINISHED
         except ChattermError as error:
             state, problem, failure = TurnState.FAILED, str(error), error
         except Exception as error:
@@ -353,12 +449,25 @@ class Chat:
             if journal is self._journal:
                 self.unseen = frozenset(turn.id if unseen == old_id else unseen for unseen in self.unseen)
             yield TurnRenumbered(old_id, turn)
+        if not is_told:
+            yield TurnAdded(journal.turns[-1])
         yield TurnSettled(journal.turns[-1])
         if failure:
             raise failure
         if journal.error is not None:
             raise journal.error
         await self.save()
+
+    def _reply(
+        self, prompt: Prompt, sampling: Sampling, beginning: Beginning | None
+    ) -> AsyncGenerator[ReplyEvent, None]:
+        """What the engine makes of a prompt."""
+        options: dict[str, Any] = {"measure": True} if self.is_measured else {}
+        if beginning is not None:
+            options["begins_with"] = beginning.token_ids
+            if beginning.n_tokens is not None:
+                sampling = msgspec.structs.replace(sampling, max_tokens=max(beginning.n_tokens, 1))
+        return _generator(self.engine.reply(prompt, sampling, **options))
 
     async def save(self) -> None:
         """Try again to save what is only in memory.
@@ -404,6 +513,21 @@ def _prompt(turns: Sequence[Turn], settings: Settings) -> Prompt:
     if settings.chat.system_prompt:
         said.insert(0, PromptTurn(Role.SYSTEM, settings.chat.system_prompt))
     return Prompt(tuple(said), template_variables=settings.chat.template_variables, continues=continues)
+
+
+def _is_beginning(event: ReplyEvent) -> bool:
+    """Whether an event tells text of the tokens with which a reply was begun."""
+    return isinstance(event, Token) and event.id is None
+
+
+def _has_enough(beginning: Beginning, event: ReplyEvent) -> bool:
+    """Whether an answer has as many tokens as it was to get, and the event is one too many."""
+    match event:
+        case Measured() | Token():
+            return beginning.n_tokens == 0
+        case Finished(reason=FinishReason.LENGTH):
+            return beginning.n_tokens is not None
+    return False
 
 
 def _was_cut(turn: Turn) -> bool:

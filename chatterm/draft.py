@@ -21,8 +21,21 @@ class Draft:
     """What has arrived of a reply; one that was cut before is grown further."""
 
     def __init__(
-        self, settings: Settings, resumed: Turn | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        resumed: Turn | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        rewritten: Turn | None = None,
     ) -> None:
+        """A reply of which nothing has arrived.
+
+        Args:
+            settings: How it is made.
+            resumed: What was cut, and is grown further.
+            clock: Tells seconds.
+            rewritten: What it takes the place of, as soon as what it begins with was told.
+        """
         self.has_grown = asyncio.Event()
         """Set when something has arrived; cleared by whoever saves it."""
         self._clock = clock
@@ -31,6 +44,7 @@ class Draft:
         self._first_token: float | None = None
         self._has_begun = False
         self._resumed = resumed
+        self._rewritten = rewritten
         self._before = (resumed.record if resumed else None) or ReplyRecord()
         self._now = ReplyRecord(
             system_prompt=settings.chat.system_prompt,
@@ -41,14 +55,22 @@ class Draft:
         self._text = [resumed.text] if resumed and keeps else []
         self._reasoning = [resumed.reasoning] if resumed and keeps else []
 
+    def replace(self) -> None:
+        """What the reply begins with was told: it takes the place of what was there before."""
+        self._rewritten = None
+
     @property
     def text(self) -> str:
         """The answer so far."""
+        if self._rewritten:
+            return self._rewritten.text
         return "".join(self._text)
 
     @property
     def reasoning(self) -> str:
         """What the model has thought so far."""
+        if self._rewritten:
+            return self._rewritten.reasoning
         if self._resumed and not self._has_begun:
             return self._resumed.reasoning
         return "".join(self._reasoning)
@@ -56,6 +78,8 @@ class Draft:
     @property
     def record(self) -> ReplyRecord:
         """How it is made; counts and seconds are those of all parts of a reply that was resumed."""
+        if self._rewritten:
+            return self._rewritten.record or ReplyRecord()
         before, now = self._before, self._now
         if self._resumed and not self._has_begun:
             return before  # what failed to go on has changed nothing

@@ -170,6 +170,12 @@ class NotFound(StoreError):
     title = "Not found"
 
 
+class TurnKept(StoreError):
+    """An answer cannot be taken out of its conversation; says why."""
+
+    title = "The answer stays"
+
+
 class HubError(ChattermError):
     """The Hugging Face Hub could not be asked, or what it sent cannot be used."""
 

@@ -226,6 +226,8 @@ class Measured(Event, frozen=True):
     segment: tuple[float, float] | None = None
     """The drawn token's part of the bar from 0 to 1 on which the point fell, with all that were left in their order."""
     kept: Kept | None = None
+    is_chosen: bool = False
+    """Whether a person put it there instead of what was drawn; no engine tells that."""
 
 
 class Tuned(Event, frozen=True):

@@ -159,6 +159,18 @@ class Store:
         """The reply as it ended."""
         return await self._database.write(turns.finish_reply, turn_id, state, text, reasoning, record, error)
 
+    async def drop(self, turn_id: int) -> Turn:
+        """Take an answer out of its conversation; gives it, so that it can be put back.
+
+        Raises:
+            TurnKept: the conversation goes on behind it, or it is being written.
+        """
+        return await self._database.write(turns.drop, turn_id)
+
+    async def put_back(self, turn: Turn) -> None:
+        """Undo `drop`."""
+        await self._database.write(turns.put_back, turn)
+
     async def prompts(self, limit: int = 500) -> list[str]:
         """What was asked in all conversations, newest first, without repeats."""
         return await self._database.read(turns.prompts, limit)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chatterm.conversation import Conversation, ReplyRecord, Role, Turn, TurnState
-from chatterm.errors import NotFound
+from chatterm.errors import NotFound, TurnKept
 from chatterm.store import conversations
 from chatterm.store.rows import TURN, clean, json_of, title_of, turn_from
 
@@ -130,6 +130,50 @@ def finish_reply(
         (state.value, clean(text), clean(reasoning), json_of(record), clean(error), id),
     )
     return one(connection, id)
+
+
+def drop(connection: Connection, id: int) -> Turn:
+    """Take out an answer behind which nothing follows; where its branch was open, that ends before it now."""
+    turn = one(connection, id)
+    if turn.state is TurnState.WRITING:
+        raise TurnKept("This answer is being written.", "Wait for its end, or stop it.")
+    where = turn.conversation_id, id
+    if connection.execute("SELECT 1 FROM turns WHERE conversation_id = ? AND parent_id = ?", where).fetchone():
+        raise TurnKept("The conversation goes on behind this answer.", "Only an answer at its end can be dropped.")
+    connection.execute(
+        "UPDATE conversations SET head_id = CASE head_id WHEN ? THEN ? ELSE head_id END, n_turns = n_turns - 1"
+        " WHERE id = ?",
+        (id, turn.parent_id, turn.conversation_id),
+    )
+    connection.execute("DELETE FROM turns WHERE id = ?", (id,))
+    return turn
+
+
+def put_back(connection: Connection, turn: Turn) -> None:
+    """Undo `drop`."""
+    if turn.parent_id is not None:
+        one(connection, turn.parent_id)
+    _found(
+        connection.execute(
+            "UPDATE conversations SET n_turns = n_turns + 1 WHERE id = ?", (turn.conversation_id,)
+        ).rowcount
+    )
+    connection.execute(
+        "INSERT INTO turns (id, conversation_id, parent_id, role, text, reasoning, state, error, created_at, record)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            turn.id,
+            turn.conversation_id,
+            turn.parent_id,
+            turn.role.value,
+            turn.text,
+            turn.reasoning,
+            turn.state.value,
+            turn.error,
+            turn.created_at,
+            json_of(turn.record) if turn.record else None,
+        ),
+    )
 
 
 def writers(connection: Connection) -> list[str]:
