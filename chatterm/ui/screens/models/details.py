@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from chatterm import model_facts
 from chatterm.conversation import ModelUse
 from chatterm.errors import ChattermError
 from chatterm.fit import Fit, over_context
@@ -108,24 +109,11 @@ class DetailsScreen(ModalScreen[None]):
 
 def facts(model: LocalModel | OfferedModel, header: GgufHeader) -> list[tuple[str, str]]:
     """What a file says about its model, each with its name; what it does not say is left out."""
-    types: dict[str, int] = {}
-    for tensor in header.tensors:
-        types[tensor.type] = types.get(tensor.type, 0) + 1
-    heads = f"{header.n_heads}, {max(header.n_kv_heads, default=0)} of keys and values" if header.n_heads else ""
+    told = dict(model_facts.facts(header, model.size_bytes))
+    if model.quantization:
+        told["Quantization"] = line(model.quantization)  # the file's name can be more precise
     rows = [
-        ("Name", line(header.name)),
-        ("Architecture", line(header.architecture)),
-        ("Parameters", f"{words.count(header.n_parameters)} ({header.n_parameters:,})" if header.n_parameters else ""),
-        ("Layers", str(header.n_layers or "")),
-        ("Heads", heads),
-        ("Width", f"{header.n_embedding:,}" if header.n_embedding else ""),
-        ("Experts", str(header.n_experts or "")),
-        ("Trained for", f"{header.n_ctx_train:,} tokens of context" if header.n_ctx_train else ""),
-        ("Vocabulary", f"{header.n_vocab:,} tokens" if header.n_vocab else ""),
-        ("Quantization", line(model.quantization or header.quantization)),
-        ("Matrices", ", ".join(f"{n} {line(kind)}" for kind, n in sorted(types.items(), key=lambda item: -item[1]))),
-        ("Chat template", "yes" if header.template else "none: it continues text, but may not chat well"),
-        ("Licence", line(header.text("general.license"))),
+        *told.items(),
         ("Size", amount(model.size_bytes)),
         ("From", line(model.repo or "")),
         ("File", line(str(model.path) if isinstance(model, LocalModel) else model.files[0])),
