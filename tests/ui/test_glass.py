@@ -20,6 +20,7 @@ from chatterm.ui.glass.glossary import TERM_OF, Glossary
 from chatterm.ui.glass.marks import bar, named, percent, shade
 from chatterm.ui.glass.panel import GlassPanel
 from chatterm.ui.glass.shaper import Shaper
+from chatterm.ui.glass.source import TYPED
 from chatterm.ui.glass.tinting import LEGENDS, Tint
 from chatterm.ui.glass.token_view import TokenKind, shown, wrapped
 from chatterm.ui.glass.tour import ASK_FIRST, STATIONS, TourBar
@@ -77,6 +78,25 @@ async def test_the_tokens_of_the_prompt_and_of_the_answer_are_shown_and_the_curs
         await pilot.press("home", "left")
         assert glass.token_view.cursor == 0
         assert {token.part for token in glass.tokens} >= {"your message", "answer"}
+
+
+async def test_what_is_typed_is_cut_into_tokens_while_it_is_typed_and_counted() -> None:
+    async with looking("One two three.") as (pilot, screen, glass):
+        await pilot.press("tab")
+        await wait_for(pilot, lambda: screen.prompt.has_focus)
+        await pilot.press(*"Count to")
+        typed = lambda: b"".join(token.piece for token in glass.tokens if token.part == TYPED)  # noqa: E731
+        await wait_for(pilot, lambda: typed() == b"Count to")
+        assert "2 of them in what you are typing" in str(glass.query_one("#legend", Static).content)
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: screen.state.turns and screen.state.is_idle and not typed())
+
+
+async def test_the_mouse_on_a_token_says_its_number_and_bytes() -> None:
+    async with looking("One two three.") as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        await pilot.hover(glass.token_view, offset=(1, 0))
+        await wait_for(pilot, lambda: "bytes 3c 7c 69 6d" in str(glass.token_view.tooltip))
 
 
 async def test_each_view_says_what_you_are_looking_at_and_shows_the_token_under_the_cursor() -> None:

@@ -45,7 +45,7 @@ from chatterm.ui.glass import attention, candidates, layers, vectors, window
 from chatterm.ui.glass.glossary import TERM_OF, Glossary
 from chatterm.ui.glass.marks import MUTED, named
 from chatterm.ui.glass.shaper import Shaper
-from chatterm.ui.glass.source import GlassSource, GlassToken, WindowSeen
+from chatterm.ui.glass.source import TYPED, GlassSource, GlassToken, WindowSeen
 from chatterm.ui.glass.tinting import LEGENDS, Tint, tints
 from chatterm.ui.glass.token_view import TokenKind, TokenView
 from chatterm.ui.glass.tour import ASK_FIRST, STATIONS, TourBar
@@ -245,6 +245,7 @@ class GlassPanel(Vertical):
     def _show_tokens(self) -> None:
         """Draw the tokens, and what is seen of the one under the cursor."""
         self.token_view.show([token.drawn for token in self.tokens], self._tints())
+        self.query_one("#legend", Static).update(self._legend())
         self._look_soon()
         self._draw()
 
@@ -356,7 +357,9 @@ class GlassPanel(Vertical):
             head = "all heads" if self.at_head is None else f"head {self.at_head + 1}"
             first = "first token left out" if self.hides_first else "first token shown"
             return f"{layer} · {head} · {first}; the stronger the colour, the more weight"
-        return f"{self.tint.value}: {LEGENDS[self.tint]}"
+        n_typed = sum(token.part == TYPED for token in self.tokens)
+        typed = f", {n_typed:,} of them in what you are typing" if n_typed else ""
+        return f"{len(self.tokens):,} tokens{typed} · {self.tint.value}: {LEGENDS[self.tint]}"
 
     def _draw(self) -> None:
         """Draw the view."""

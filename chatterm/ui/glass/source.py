@@ -8,6 +8,9 @@ from chatterm.events import Measured
 from chatterm.glass import GlassRequest, GlassResult
 from chatterm.ui.glass.token_view import ShownToken, TokenKind, shown
 
+TYPED = "what you are typing"
+"""The part that a message is which was not sent yet."""
+
 
 class GlassToken(NamedTuple):
     """A token of what the model read and wrote."""
@@ -25,7 +28,8 @@ class GlassToken(NamedTuple):
     @property
     def drawn(self) -> ShownToken:
         """As the token view takes it."""
-        return ShownToken(shown(self.piece), self.kind)
+        number = "" if self.id is None else f"number {self.id:,} · "
+        return ShownToken(shown(self.piece), self.kind, f"{number}bytes {self.piece.hex(' ') or 'none'}")
 
 
 class WindowPart(NamedTuple):

@@ -16,6 +16,7 @@ from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.color import Color
+from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import var
@@ -53,6 +54,8 @@ class ShownToken(NamedTuple):
     text: str
     """As `shown` gives it."""
     kind: TokenKind = TokenKind.SAID
+    note: str = ""
+    """What is said of it while the mouse is on it."""
 
 
 class _Cell(NamedTuple):
@@ -191,6 +194,14 @@ class TokenView(ScrollView, can_focus=True):
             self.go_to(index)
             if event.chain == 2:
                 self.action_open()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Say what the token under the mouse is."""
+        index = self._token_at(self.scroll_offset.y + event.y, event.x - MARGIN)
+        note = self.tokens[index].note if 0 <= index < len(self.tokens) else ""
+        hint = Content(note) if note else None
+        if hint != self.tooltip:
+            self.tooltip = hint
 
     def on_resize(self) -> None:
         """Wrap again."""

@@ -15,6 +15,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.dom import DOMNode
 from textual.message import Message
+from textual.widgets import TextArea
 
 from chatterm import tutor
 from chatterm.address import Address
@@ -144,6 +145,12 @@ class ChatScreen(CommandScreen):
         """Keep what is typed and what waits, for the next start."""
         if self.state.is_open:
             await self.memory.keep_draft(self.prompt.text, self.queue.waiting)
+
+    @on(TextArea.Changed, "#prompt")
+    def show_typed(self) -> None:
+        """What is typed is seen in the glass box as it would be sent."""
+        if self.transcript.glass is not None:
+            self.transcript.glass.type(self.prompt.text)
 
     @on(Prompt.Submitted)
     def submit(self, event: Prompt.Submitted) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+from textual.timer import Timer
+
 from chatterm.chat import Chat
 from chatterm.conversation import Role
 from chatterm.engine.base import PromptPiece, PromptTurn
@@ -11,9 +14,11 @@ from chatterm.engine.base import WindowPart as EngineWindowPart
 from chatterm.events import Measured
 from chatterm.glass import GlassRequest, GlassResult
 from chatterm.ui.glass.panel import GlassPanel
-from chatterm.ui.glass.source import GlassToken, WindowPart, WindowSeen
+from chatterm.ui.glass.source import TYPED, GlassToken, WindowPart, WindowSeen
 from chatterm.ui.glass.token_view import TokenKind
 
+TYPING_SECONDS = 0.12
+"""What is typed is cut into tokens after so long a pause."""
 _KEPT = 200
 """Replies whose measures are kept, the latest ones."""
 
@@ -27,6 +32,7 @@ class GlassDock(GlassPanel):
         self._measures: dict[int, list[Measured]] = {}
         """By turn; for the reply that is written under its id, too."""
         self._live: list[Measured] = []
+        self._typing: Timer | None = None
 
     def open(self, chat: Chat) -> None:
         """Look into this chat from now on."""
@@ -47,6 +53,20 @@ class GlassDock(GlassPanel):
     def is_open(self) -> bool:
         """Whether it is looked at."""
         return self.chat is not None and bool(self.display)
+
+    def type(self, text: str) -> None:
+        """This is what is typed and not sent yet: it is shown as it would be sent, with its count."""
+        if not isinstance(self.source, ChatSource) or not self.is_open or self.source.typed == text.strip():
+            return
+        self.source.typed = text.strip()
+        if self._typing is not None:
+            self._typing.stop()
+        self._typing = self.set_timer(TYPING_SECONDS, self._show_typed)
+
+    def _show_typed(self) -> None:
+        if self.chat is not None and not self.chat.is_replying:
+            self.token_view.follows = True
+            self.reload()
 
     def show_open(self) -> None:
         """Show the conversation that is open now, and its settings."""
@@ -92,10 +112,15 @@ class ChatSource:
         """
         self._chat = chat
         self._measures = measures
+        self.typed = ""
+        """What is typed and not sent yet."""
 
     async def tokens(self) -> list[GlassToken]:
         """All that the model reads of the open branch, and what it wrote last."""
         prompt = self._chat.prompt
+        if self.typed and not self._chat.is_replying:
+            turn = PromptTurn(Role.USER, self.typed)
+            prompt = msgspec.structs.replace(prompt, turns=(*prompt.turns, turn), continues=False)
         if not prompt.turns:
             return []
         pieces = await self._chat.engine.tokenize_prompt(prompt)
@@ -129,7 +154,7 @@ def with_measures(
         if piece.turn is not None and turn is not None and turn.role is Role.ASSISTANT:
             place = at.get(piece.turn, 0)
             at[piece.turn] = place + 1
-            seen = measures.get(turn.id, []) if turn.id is not None else []
+            seen = measures.get(turn.id, [])
             if place < len(seen) and seen[place].piece == piece.piece:
                 measured = seen[place]
         tokens.append(
@@ -150,6 +175,8 @@ def _name(turn: PromptTurn | None) -> str:
     """What a token belongs to, in words."""
     if turn is None:
         return "the chat template"
+    if turn.role is Role.USER and not turn.id:
+        return TYPED
     return {Role.SYSTEM: "system prompt", Role.USER: "your message", Role.ASSISTANT: "answer"}[turn.role]
 
 
