@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 from support.command import run
 from support.plain_llama import PlainLlama
 from support.tiny_models import write_model, write_recurrent
 
 from chatterm import tutor
+from chatterm.cli.explaining import gather
 from chatterm.cli.explaining.tables import CAPTIONS
 from chatterm.settings import Sampling
 
@@ -185,6 +187,16 @@ def test_a_page_and_a_picture_need_nothing_else_and_hold_no_code(tiny: Path, tmp
     root = ElementTree.fromstring(picture.read_text())
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert "default-src 'none'" in page.read_text()
+
+
+def test_every_field_of_the_json_is_documented() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "json.md").read_text().partition("chatterm explain --json")[2]
+    records = [each for each in vars(gather).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+    ours = [each for each in records if each.__module__ == gather.__name__ and each is not gather.Wanted]
+    assert len(ours) > 8
+    for record in ours:
+        for field in record.__struct_fields__:
+            assert f"`{field}`" in told, (record, field)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
