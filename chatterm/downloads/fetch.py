@@ -151,7 +151,7 @@ class Fetch:
         self._note(
             failed(self.record, str(error), error.title).but(
                 state=DownloadState.WAITING,
-                note=f"Trying again at {at}.",
+                note=f"{error.title}. Trying again at {at}.",
                 n_failed=n_failed,
                 tried=now,
                 retry=now + seconds,
