@@ -31,6 +31,8 @@ _MAPPED = 0.1
 All weights of a dense model are needed for each token."""
 _MAPPED_EXPERTS = 0.5
 """The same for a mixture of experts, of which each token needs a few."""
+_GPU_SHARE = 0.95
+"""Of a GPU's free memory: the rest is for what drivers take."""
 _N_CHARTED = 24
 
 
@@ -128,6 +130,26 @@ def needed(header: GgufHeader, size_bytes: int, load: LoadOptions, n_ctx: int) -
         load.flash_attention != "off",
         size_bytes,
     )
+
+
+def gpu_layers(header: GgufHeader, size_bytes: int, load: LoadOptions, vram_bytes: int) -> int:
+    """How many layers a GPU has room for, with their part of the KV cache; -1 for all of them.
+
+    Args:
+        header: Of its file, or of the first part of a split one.
+        size_bytes: Of all its files.
+        load: `n_ctx` 0 is the usual window.
+        vram_bytes: Free on the GPU.
+    """
+    need = needed(header, size_bytes, load, load.n_ctx or min(AUTOMATIC_CTX, _bounds(header)[1]))
+    sizes = {tensor.name: tensor.size_bytes for tensor in header.tensors}
+    embeddings = sizes.get("token_embd.weight", 0)  # they stay with the processor
+    output = sizes.get("output.weight", embeddings)
+    layers = max(0, need.weights_bytes - embeddings - sizes.get("output.weight", 0)) + need.kv_cache_bytes
+    room = _GPU_SHARE * vram_bytes - need.compute_bytes - output
+    if room >= layers:
+        return -1
+    return max(0, int(room * header.n_layers / layers))
 
 
 def _bounds(header: GgufHeader) -> tuple[int, int]:

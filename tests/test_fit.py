@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatterm.fit import Fit, FreeMemory, Verdict, fit, free_memory, needed, over_context
+from chatterm.fit import Fit, FreeMemory, Verdict, fit, free_memory, gpu_layers, needed, over_context
 from chatterm.gguf import GgufHeader, Tensor
 from chatterm.settings import LoadOptions
 
@@ -110,6 +110,19 @@ def test_a_gpu_counts_where_layers_may_go_there() -> None:
     assert on(2, header, vram=24).verdict is Verdict.FITS
     assert on(2, header, LoadOptions(n_gpu_layers=0), vram=24).verdict is Verdict.TOO_BIG
     assert on(16, header, vram=4).free_bytes > 16 * GB - 1
+
+
+def test_as_many_layers_go_to_the_gpu_as_it_has_room_for() -> None:
+    header = model(4.9)
+    layers = [gpu_layers(header, 0, AUTOMATIC, round(vram * GB)) for vram in (24, 6.6, 5, 3, 1, 0.1, 0)]
+    assert layers[:2] == [-1, -1]
+    assert layers[2:] == sorted(layers[2:], reverse=True)
+    assert 0 < layers[3] < layers[2] < 32
+    assert layers[-2:] == [0, 0]
+    need = needed(header, 0, AUTOMATIC, 8192)
+    taken = (need.weights_bytes + need.kv_cache_bytes) * layers[2] / 32 + need.compute_bytes
+    assert 0.85 * 5 * GB < taken < 5 * GB
+    assert gpu_layers(header, 0, LoadOptions(n_ctx=65_536), 5 * GB) < layers[2]
 
 
 def test_the_models_own_limit_counts() -> None:

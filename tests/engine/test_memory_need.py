@@ -85,3 +85,30 @@ async def _loaded_with(free: int, model: Path, weights: int) -> Loaded:
         await engine.close()
     assert isinstance(events[-1], Loaded)
     return events[-1]
+
+
+_WORKER_WITH_A_SMALL_GPU = """
+import runpy
+from chatterm.engine.base import Device
+from chatterm.engine.worker.library import Library
+
+Library.gpus = lambda self: (Device("GPU0", "a small one", "GPU", 80_000_000, 100_000_000),)
+runpy.run_module("chatterm.engine.worker", run_name="__main__")
+"""
+
+
+async def test_it_is_said_that_a_gpu_has_no_room_for_all_layers(model: Path) -> None:
+    """llama.cpp knows nothing of this GPU; what is tested is what is asked of it, and said."""
+    engine = LocalEngine(command=(sys.executable, "-c", _WORKER_WITH_A_SMALL_GPU))
+    try:
+        asked = [event async for event in engine.load(model, LoadOptions(n_ctx=1024))]
+        given = [event async for event in engine.load(model, LoadOptions(n_ctx=1024, n_gpu_layers=3))]
+    finally:
+        await engine.close()
+    assert isinstance(asked[-1], Loaded)
+    assert isinstance(given[-1], Loaded)
+    n_layers = read_header(model).n_layers
+    (note,) = asked[-1].notes
+    assert f" of {n_layers} layers go to the GPU: no more fit into the 80 MB" in note
+    assert 0 <= int(note.split()[0]) < n_layers
+    assert not any("layers go to the GPU" in note for note in given[-1].notes)

@@ -24,6 +24,8 @@ from chatterm.engine.worker.vocabulary import Vocabulary
 from chatterm.engine.worker.window import WindowMaker
 from chatterm.errors import EngineError, LoadCancelled, ModelUnreadable, OutOfMemory
 from chatterm.events import Event, Loaded, Loading, LoadStage, ModelInfo
+from chatterm.fit import gpu_layers
+from chatterm.gguf import read_header
 from chatterm.memory import free_bytes
 from chatterm.settings import LoadOptions
 from chatterm.text import amount
@@ -95,6 +97,8 @@ class _Load:
         self.notes: list[str] = library.use_servers(options.rpc_servers)
         self.gpus = library.gpus()
         self.n_gpu_layers = 0
+        self.gpu_share = 1.0
+        """Of the layers, and so of the KV cache, that is on GPUs, if any is."""
         self.mapped_bytes = 0.0
         """Weights that lie in the file's mapping: they take memory, but the system counts it as free."""
 
@@ -102,7 +106,7 @@ class _Load:
         """The weights and the vocabulary."""
         llama, log = self.library.llama, self.library.log
         parameters = llama.llama_model_default_params()
-        parameters.n_gpu_layers = self.options.n_gpu_layers
+        parameters.n_gpu_layers = self._gpu_layers()
         parameters.load_mode = _load_mode(llama, self.options)
         parameters.use_extra_bufts = self._fits() and self.library.can_repack
         progress = llama.llama_progress_callback(self._progress())
@@ -112,8 +116,9 @@ class _Load:
         if not pointer:
             raise self._model_failure()
         self.mapped_bytes = mapped_bytes(log.text)
-        if self.gpus and (offloaded := re.search(r"offloaded (\d+)/\d+ layers to GPU", log.text)):
+        if self.gpus and (offloaded := re.search(r"offloaded (\d+)/(\d+) layers to GPU", log.text)):
             self.n_gpu_layers = int(offloaded[1])
+            self.gpu_share = self.n_gpu_layers / max(1, int(offloaded[2]))
         elif self.options.n_gpu_layers > 0:
             self.notes.append("llama.cpp finds no GPU that it can use, so all layers run on the processor.")
         if reason := _cannot_write(llama, pointer):
@@ -197,11 +202,31 @@ class _Load:
 
         return progress
 
+    def _gpu_layers(self) -> int:
+        """How many layers shall go to the GPU: what was asked, or, of all, those that it has room for."""
+        asked, free = self.options.n_gpu_layers, sum(gpu.free_bytes for gpu in self.gpus)
+        if asked >= 0 or not free:
+            return asked
+        try:
+            header = read_header(self.path)
+        except EngineError:  # llama.cpp will say what is wrong with the file
+            return asked
+        n_layers = gpu_layers(header, identity.file_bytes(self.path), self.options, free)
+        if n_layers >= 0:
+            self.notes.append(
+                f"{n_layers:,} of {header.n_layers:,} layers go to the GPU: no more fit into the {amount(free)} that are"
+                " free there. The others run on the processor, which is slower."
+            )
+        return n_layers
+
     def _budget(self) -> tuple[float, float]:
         """Memory that a context window may take, and how much of that the mapped weights are in."""
-        if self.n_gpu_layers:
-            return 0.95 * sum(gpu.free_bytes for gpu in self.library.gpus()), 0.0
-        return free_bytes(), self.mapped_bytes
+        if not self.n_gpu_layers:
+            return free_bytes(), self.mapped_bytes
+        on_gpus = 0.95 * sum(gpu.free_bytes for gpu in self.library.gpus()) / self.gpu_share
+        if self.gpu_share >= 1:
+            return on_gpus, 0.0
+        return min(on_gpus, free_bytes() / (1 - self.gpu_share)), 0.0
 
     def _model_failure(self) -> EngineError:
         """Why the model could not be loaded."""
