@@ -187,6 +187,7 @@ async def test_a_running_download_is_in_the_status_row_and_a_click_leads_to_it(h
         await sees(pilot, r"↓ \d+ %")
         await pilot.press(*"Hi", "enter")
         await sees(pilot, r"The answer\.")
+        await sees(pilot, r"ready +↓ \d+ %")  # else the row moves while it is clicked on
         await click_on(pilot, "↓ ")
         await on_page(pilot, app, "downloads")
         hub.faults.release.set()

@@ -113,7 +113,8 @@ class QueuePane(Pane[Download]):
 
     def sentence(self, download: Download) -> Content:
         """What it waits for, why it failed, where it is from."""
-        where = f"{line(download.repo)} · {amount(download.n_done)} of {amount(download.n_total)}"
+        size = f" · {amount(download.n_done)} of {amount(download.n_total)}" if download.n_total else ""
+        where = f"{line(download.repo)}{size}"
         said: tuple[str, str] = ("", "")
         if self._asked == download.id:
             said = (f"{amount(download.n_done)} that arrived are removed. Press x again to do so.", "$text-warning")
