@@ -154,7 +154,14 @@ class LoadOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0
     n_gpu_layers: Annotated[
         int,
-        _about("GPU layers", "How many layers go to the GPU, if there is one. -1 is all.", 1, "all", ge=-1, le=1000),
+        _about(
+            "GPU layers",
+            "How many layers go to the GPU, if there is one. -1 is as many as it has room for.",
+            1,
+            "automatic",
+            ge=-1,
+            le=1000,
+        ),
     ] = -1
     n_batch: Annotated[int, _about("Batch", "How many prompt tokens are read at once.", 64, ge=1, le=8192)] = 512
     flash_attention: Annotated[

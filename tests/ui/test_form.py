@@ -268,7 +268,7 @@ def test_refused_numbers_say_what_can_be_typed(name: str, text: str, reason: str
         ("sampling", "top_k", 0, "all"),
         ("sampling", "max_tokens", 0, "no limit"),
         ("load", "n_ctx", 0, "automatic"),
-        ("load", "n_gpu_layers", -1, "all"),
+        ("load", "n_gpu_layers", -1, "automatic"),
         ("load", "n_ctx", 131072, "131,072"),
         ("sampling", "temperature", 0.8, "0.80"),
         ("sampling", "temperature", 0.123, "0.123"),
