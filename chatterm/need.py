@@ -108,7 +108,8 @@ def kv_cache_bytes(header: GgufHeader, n_ctx: int, type_k: str = "f16", type_v: 
     heads = header.n_kv_heads[:n_own]
     if (interval := header.number("full_attention_interval")) > 0:
         heads = heads[interval - 1 :: interval]  # the layers between have a state instead
-    bytes_per_head = header.key_length * BYTES_PER_VALUE[type_k] + header.value_length * BYTES_PER_VALUE[type_v]
+    value_length = 0 if header.number("attention.value_length_mla") else header.value_length  # a part of the key
+    bytes_per_head = header.key_length * BYTES_PER_VALUE[type_k] + value_length * BYTES_PER_VALUE[type_v]
     return round(n_cells * sum(heads) * bytes_per_head)
 
 

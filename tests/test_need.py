@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.latent_model import write_latent
 from support.shaped_models import Shape, Type, write_shaped
 from support.tiny_models import ARCHITECTURES, write_model
 
@@ -131,6 +132,15 @@ def test_the_kv_cache_is_what_llama_cpp_allocates(
     path = write_model(tmp_path / "m.gguf", arch, n_layers=3, width=256, n_kv_heads=2)
     sizes = llama.buffers(path, 1000, type_k={"f16": 1, "q8_0": 8}[type_k])
     assert kv_cache_bytes(read_header(path), 1000, type_k, type_v) == pytest.approx(sizes["KV"], abs=2**14)
+
+
+@pytest.mark.parametrize("is_flash", [True, False])
+def test_latent_attention_keeps_no_values(tmp_path: Path, llama: Llama, is_flash: bool) -> None:
+    path = write_latent(tmp_path / "m.gguf")
+    sizes = llama.buffers(path, 4096, flash_attn_type=int(is_flash))
+    assert kv_cache_bytes(read_header(path), 4096) == pytest.approx(sizes["KV"], abs=2**14)
+    told = compute_bytes(read_header(path), 4096, flash_attention=is_flash)
+    assert told == pytest.approx(sizes["compute"], rel=0.1)
 
 
 @pytest.mark.parametrize("is_flash", [True, False])
