@@ -90,7 +90,7 @@ def memory_needed(
 
 
 def kv_cache_bytes(header: GgufHeader, n_ctx: int, type_k: str = "f16", type_v: str = "f16") -> int:
-    """What the KV cache takes for a context window.
+    """What the KV cache takes for a context window, and the states of recurrent layers beside it.
 
     Layers that look back on a sliding window only are counted with the whole one: llama.cpp keeps it
     for them, too, so that a conversation can go back.
@@ -104,13 +104,25 @@ def kv_cache_bytes(header: GgufHeader, n_ctx: int, type_k: str = "f16", type_v: 
     Example: Llama 3.1 8B (32 layers, 8 KV heads of 128) at 8,192 tokens in f16 -> 1 GiB
     """
     n_cells = -(-n_ctx // _CELLS) * _CELLS
-    n_own = max(0, header.n_layers - header.number("attention.shared_kv_layers"))
-    heads = header.n_kv_heads[:n_own]
-    if (interval := header.number("full_attention_interval")) > 0:
-        heads = heads[interval - 1 :: interval]  # the layers between have a state instead
+    heads = _cached_heads(header)
     value_length = 0 if header.number("attention.value_length_mla") else header.value_length  # a part of the key
     bytes_per_head = header.key_length * BYTES_PER_VALUE[type_k] + value_length * BYTES_PER_VALUE[type_v]
-    return round(n_cells * sum(heads) * bytes_per_head)
+    n_states = max(0, header.n_layers - len([n for n in heads if n])) if header.number("ssm.state_size") else 0
+    return round(n_cells * sum(heads) * bytes_per_head) + n_states * _state_bytes(header)
+
+
+def _cached_heads(header: GgufHeader) -> tuple[int, ...]:
+    """Heads of the layers whose keys and values are kept."""
+    heads = header.n_kv_heads[: max(0, header.n_layers - header.number("attention.shared_kv_layers"))]
+    interval = header.number("full_attention_interval")
+    return heads[interval - 1 :: interval] if interval > 0 else heads  # the layers between have a state instead
+
+
+def _state_bytes(header: GgufHeader) -> int:
+    """What a recurrent layer remembers (Mamba and its kin), whatever the window."""
+    inner, state = header.number("ssm.inner_size"), header.number("ssm.state_size")
+    convolved = inner + 2 * header.number("ssm.group_count") * state
+    return 4 * (inner * state + max(0, header.number("ssm.conv_kernel") - 1) * convolved)
 
 
 def compute_bytes(header: GgufHeader, n_ctx: int, n_batch: int = _MAX_UBATCH, flash_attention: bool = True) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.latent_model import write_latent
 from support.shaped_models import Shape, Type, write_shaped
-from support.tiny_models import ARCHITECTURES, write_model
+from support.tiny_models import ARCHITECTURES, write_model, write_recurrent
 
 from chatterm.gguf import Array, GgufHeader, Tensor, read_header
 from chatterm.need import compute_bytes, kv_cache_bytes, memory_needed
@@ -109,7 +109,7 @@ class Llama:
         self.llama.llama_model_free(model)
         sizes: dict[str, float] = {}
         for kind, mib in re.findall(
-            r"(KV|compute|\w+ model) buffer size = +([\d.]+) MiB", b"".join(self.lines).decode()
+            r"(KV|RS|compute|\w+ model) buffer size = +([\d.]+) MiB", b"".join(self.lines).decode()
         ):
             sizes[kind] = sizes.get(kind, 0) + float(mib) * MIB
         return sizes
@@ -132,6 +132,14 @@ def test_the_kv_cache_is_what_llama_cpp_allocates(
     path = write_model(tmp_path / "m.gguf", arch, n_layers=3, width=256, n_kv_heads=2)
     sizes = llama.buffers(path, 1000, type_k={"f16": 1, "q8_0": 8}[type_k])
     assert kv_cache_bytes(read_header(path), 1000, type_k, type_v) == pytest.approx(sizes["KV"], abs=2**14)
+
+
+@pytest.mark.parametrize("arch", ["mamba", "lfm2"])
+def test_states_of_recurrent_layers_count(tmp_path: Path, llama: Llama, arch: Any) -> None:
+    path = write_recurrent(tmp_path / "m.gguf", arch)
+    sizes = llama.buffers(path, 1024)
+    allocated = sizes.get("KV", 0) + sizes["RS"]
+    assert kv_cache_bytes(read_header(path), 1024) == pytest.approx(allocated, abs=2**14)
 
 
 @pytest.mark.parametrize("is_flash", [True, False])
