@@ -180,8 +180,8 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     """32-bit floats, descending up to `n_top`."""
     rest: bytes = b""
     """32-bit floats: for each of `lens.INVERSE_TEMPERATURES` b, ln of the sum of exp(b * (logit - the highest one))
-    over all tokens that are not kept, and then the mean of logit - the highest one among them; empty where all are
-    kept. One number alone is that of 1."""
+    over all tokens that are not kept; then, for each, the mean of logit - the highest one when one of them is drawn.
+    Empty where all are kept; one number alone is the first one of 1."""
     counts: bytes = b""
     """16-bit integers: how often each was used within the penalties' window; empty where no penalty is on."""
 

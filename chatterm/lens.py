@@ -17,8 +17,8 @@ import msgspec
 from chatterm.events import Kept, Measured
 from chatterm.settings import Sampling, Stage
 
-INVERSE_TEMPERATURES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
-"""For these 1 / temperature, `Kept.rest` has the mass of what is not kept; between them it is interpolated."""
+INVERSE_TEMPERATURES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""For these 1 / temperature, each twice the one before, `Kept.rest` tells of what is not kept; the others follow."""
 NOTHING = -87.0
 """ln of a mass that counts as none: about the smallest 32-bit float."""
 
@@ -318,44 +318,36 @@ class _Pool:
 class _Rest:
     """The mass of all tokens that are not kept, at any temperature."""
 
-    def __init__(self, masses: Sequence[float]) -> None:
-        is_whole = len(masses) > len(INVERSE_TEMPERATURES)
-        self._x = INVERSE_TEMPERATURES if is_whole else (1.0,)
-        self._y = [max(NOTHING, mass) for mass in masses[: len(self._x)]]
-        self._mean = masses[-1] if is_whole else 0.0
-        self.is_any = bool(masses) and self._y[self._x.index(1.0)] > NOTHING
+    def __init__(self, numbers: Sequence[float]) -> None:
+        n = len(INVERSE_TEMPERATURES)
+        self._is_whole = len(numbers) == 2 * n
+        self._masses, self._means = numbers[:n], numbers[n:]
+        at_one = self._masses[INVERSE_TEMPERATURES.index(1.0) if self._is_whole else 0] if numbers else NOTHING
+        self.is_any = at_one > NOTHING
 
     def knows(self, inverse_temperature: float) -> bool:
         """Whether that is more than a guess."""
-        return len(self._x) > 1 or inverse_temperature == 1
+        return self._is_whole or inverse_temperature == 1
 
     def log_mass(self, x: float) -> tuple[float, float]:
-        """ln of the mass relative to the likeliest token, and its slope; cubic between the known places."""
-        xs, ys = self._x, self._y
-        if len(xs) == 1:
-            return ys[0] * x, ys[0]
+        """ln of the mass relative to the likeliest token, and its slope; cubic between the known places.
+
+        It only falls, so the slopes are bounded such that the cubic does, too (Fritsch and Carlson, 1980).
+        """
+        if not self._is_whole:
+            return self._masses[0] * x, self._masses[0]
+        xs, ys = INVERSE_TEMPERATURES, self._masses
         i = min(max(bisect_right(xs, x) - 1, 0), len(xs) - 2)
-        width = xs[i + 1] - xs[i]
-        before, after = self._slope(i), self._slope(i + 1)
+        width, rise = xs[i + 1] - xs[i], ys[i + 1] - ys[i]
+        steepest = 3 * min(0.0, rise) / width
+        before, after = (min(0.0, max(self._means[place], steepest)) for place in (i, i + 1))
         t = (x - xs[i]) / width
         if not 0 <= t <= 1:  # outside: straight on
             end, slope = (0, before) if t < 0 else (len(xs) - 1, after)
             return ys[end] + slope * (x - xs[end]), slope
-        rise = ys[i + 1] - ys[i]
         # Hermite's cubic, as y + t (a + t (b + t c)).
         a, b, c = before * width, 3 * rise - (2 * before + after) * width, (before + after) * width - 2 * rise
         return ys[i] + t * (a + t * (b + t * c)), (a + t * (2 * b + 3 * t * c)) / width
-
-    def _slope(self, i: int) -> float:
-        """The slope at a known place: that of the parabola through it and its neighbours; at 1 it is known."""
-        xs, ys = self._x, self._y
-        if xs[i] == 1:
-            return self._mean
-        middle = min(max(i, 1), len(xs) - 2)
-        left, right = xs[middle] - xs[middle - 1], xs[middle + 1] - xs[middle]
-        rise_left, rise_right = (ys[middle] - ys[middle - 1]) / left, (ys[middle + 1] - ys[middle]) / right
-        bend = (rise_right - rise_left) / (left + right)
-        return (rise_left * right + rise_right * left) / (left + right) + 2 * bend * (xs[i] - xs[middle])
 
 
 def _changes(stage: Stage, sampling: Sampling) -> bool:

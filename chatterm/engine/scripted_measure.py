@@ -76,9 +76,13 @@ def other_word(token: int) -> str:
 
 def _rest(steepness: float) -> list[float]:
     """The mass of all others: a power law from rank 256 on, by its integral."""
-    masses = []
+    masses, means = [], []
+    low, high = math.log(_N_KEPT), math.log(N_VOCAB)
     for inverse_temperature in lens.INVERSE_TEMPERATURES:
         power = 1 - steepness * inverse_temperature
-        mass = (N_VOCAB**power - _N_KEPT**power) / power if power else math.log(N_VOCAB / _N_KEPT)
-        masses.append(max(lens.NOTHING, math.log(mass)) if mass > 0 else lens.NOTHING)
-    return [*masses, -steepness * math.log(4 * _N_KEPT)]
+        at_low, at_high = math.exp(power * low), math.exp(power * high)
+        mass = (at_high - at_low) / power
+        mean_rank = (at_high * high - at_low * low) / (at_high - at_low) - 1 / power  # of its logarithm
+        masses.append(max(lens.NOTHING, math.log(mass)))
+        means.append(-steepness * mean_rank)
+    return masses + means
