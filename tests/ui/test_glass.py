@@ -68,8 +68,10 @@ def body(glass: GlassPanel) -> str:
 async def test_the_tokens_of_the_prompt_and_of_the_answer_are_shown_and_the_cursor_goes_through_them() -> None:
     async with looking("One two three.") as (pilot, screen, glass):
         await ask(pilot, screen, "Count for me")
-        answer = b"".join(token.piece for token in glass.tokens if token.measured).decode()
+        drawn = [token.measured for token in glass.tokens if token.measured]
+        answer = b"".join(seen.piece for seen in drawn if not seen.is_end).decode()
         assert answer == "One two three."
+        assert drawn[-1].is_end
         last = glass.token_view.cursor
         assert last == len(glass.tokens) - 1
         await pilot.press("left")
@@ -109,6 +111,7 @@ async def test_each_view_says_what_you_are_looking_at_and_shows_the_token_under_
             "4": "heads 1 to",
             "5": "bars follow",
             "6": "most similar tokens",
+            "7": "1 answer to this question",
         }
         for (name, view), (key, words) in zip(VIEWS.items(), found.items(), strict=True):
             await pilot.press(key)
@@ -141,7 +144,7 @@ def test_the_word_under_the_cursor_is_compared_in_two_sentences_of_the_conversat
 async def test_a_view_can_be_copied_as_text_and_as_json() -> None:
     async with looking("One two three.") as (pilot, screen, glass):
         await ask(pilot, screen, "Count for me")
-        for key in "123456":
+        for key in "1234567":
             await pilot.press(key)
             await wait_for(pilot, lambda: "looking" not in body(glass))
             screen.app.copy_to_clipboard("")

@@ -26,12 +26,19 @@ STAGE_NAMES = {
 """As people read them."""
 
 
-def reshaped(seen: Measured, sampling: Sampling) -> tuple[list[Candidate], list[StageView]]:
-    """The likeliest tokens as they would be at other settings, and what each stage leaves there."""
+def reshaped(
+    seen: Measured, sampling: Sampling, n_stages: int | None = None
+) -> tuple[list[Candidate], list[StageView]]:
+    """The likeliest tokens as they would be at other settings, and what each stage leaves there.
+
+    Args:
+        n_stages: Look at them after so many stages; None for all.
+    """
     found = lens.candidates(seen)
     if seen.kept is None:
         return found, []
     stages = lens.stages(seen.kept, sampling)
+    stages = stages[: None if n_stages is None else n_stages + 1]
     cut_by = {place: stage.stage for stage in reversed(stages) for place in stage.cut}
     shares = stages[-1].shares
     return [
@@ -40,7 +47,19 @@ def reshaped(seen: Measured, sampling: Sampling) -> tuple[list[Candidate], list[
     ], stages
 
 
-def lines(seen: Measured, width: int, n_rows: int = 12, sampling: Sampling | None = None) -> list[Content]:
+FIRST_LINE = 2
+"""On which line the candidates begin."""
+
+
+def lines(
+    seen: Measured,
+    width: int,
+    n_rows: int = 12,
+    sampling: Sampling | None = None,
+    *,
+    row: int | None = None,
+    n_stages: int | None = None,
+) -> list[Content]:
     """What was drawn, the candidates as bars, all others as one, and the draw.
 
     Args:
@@ -48,15 +67,23 @@ def lines(seen: Measured, width: int, n_rows: int = 12, sampling: Sampling | Non
         width: In cells.
         n_rows: Candidates that are shown.
         sampling: Other settings to see them at; None shows what really happened.
+        row: The candidate under the cursor.
+        n_stages: At other settings, after how many stages of the sampler; None for all.
     """
     cells = min(max((width - _TOKEN_CELLS - 32) // 2, 6), 24)
-    found, stages = reshaped(seen, sampling) if sampling is not None else (lens.candidates(seen), [])
+    found, stages = reshaped(seen, sampling, n_stages) if sampling is not None else (lens.candidates(seen), [])
     found = found[:n_rows]
+    last = stages[-1].stage if stages and n_stages is not None else ""
+    after = {"": "after sampling", "raw": "before sampling"}.get(last, f"after {STAGE_NAMES.get(last, last)}")
     drawn = [
         headline(seen),
-        Content.styled(f"{'':{_TOKEN_CELLS}} {'the model':<{cells + 7}} after sampling", MUTED),
+        Content.styled(f"{'':{_TOKEN_CELLS}} {'the model':<{cells + 7}} {after}", MUTED),
     ]
-    drawn += [_row(candidate, cells, is_drawn=candidate.piece == seen.piece) for candidate in found]
+    how = "chosen" if seen.is_chosen else "drawn"
+    drawn += [
+        _row(candidate, cells, how if candidate.piece == seen.piece else "", is_here=place == row)
+        for place, candidate in enumerate(found)
+    ]
     rest = 1 - sum(candidate.probability for candidate in found)
     left = 1 - sum(candidate.share for candidate in found)
     if rest > 0:
@@ -114,20 +141,42 @@ def headline(seen: Measured) -> Content:
     return Content.assemble(*parts)
 
 
-def _row(candidate: Candidate, cells: int, *, is_drawn: bool) -> Content:
+def _row(candidate: Candidate, cells: int, how: str = "", *, is_here: bool = False) -> Content:
+    """A candidate; `how` it came to be the one that stands there."""
+    is_drawn = bool(how)
     colour = "$text-accent" if is_drawn else "$text-primary"
     after: Sequence[tuple[str, str]]
     if candidate.cut_by:
         after = ((f"cut by {STAGE_NAMES.get(candidate.cut_by, candidate.cut_by)}", MUTED),)
     else:
         after = ((bar(candidate.share, cells), colour), (f" {percent(candidate.share):>6}", ""))
-    return Content.assemble(
-        (named(candidate.piece, _TOKEN_CELLS), "bold" if is_drawn else ""),
-        " ",
+    line = Content.assemble(
+        (named(candidate.piece, _TOKEN_CELLS), "bold" if is_drawn or is_here else ""),
+        ("▸" if is_here else " ", "$text-accent"),
         (bar(candidate.probability, cells), colour if not candidate.cut_by else "$foreground 40%"),
         f" {percent(candidate.probability):>6} ",
         *after,
-        ("  ◀ drawn" if is_drawn else "", "$text-accent"),
+        (f"  ◀ {how}" if how else "", "$text-accent"),
+    )
+    return line.stylize("on $primary 25%") if is_here else line
+
+
+def chosen(seen: Measured, candidate: Candidate) -> Measured:
+    """The measure of a token that a person puts in the place of the one that was drawn."""
+    place = next(i for i, other in enumerate(lens.candidates(seen)) if other.id == candidate.id)
+    return msgspec.structs.replace(
+        seen,
+        piece=candidate.piece,
+        id=candidate.id,
+        end=None,
+        is_end=False,
+        probability=candidate.probability,
+        rank=place + 1,
+        surprise=lens.surprise(candidate.probability),
+        share=candidate.share,
+        point=None,
+        segment=None,
+        is_chosen=True,
     )
 
 

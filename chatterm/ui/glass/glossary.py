@@ -65,6 +65,7 @@ TERM_OF = {
     ViewName.ATTENTION: "Self-attention",
     ViewName.LAYERS: "Logit lens",
     ViewName.VECTORS: "Embedding",
+    ViewName.BRANCHES: "Sampling",
 }
 """Which term a view is about first of all."""
 

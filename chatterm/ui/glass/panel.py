@@ -13,7 +13,7 @@ import msgspec
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import var
@@ -22,6 +22,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
 
+from chatterm import lens
 from chatterm.errors import ChattermError
 from chatterm.events import Measured
 from chatterm.glass import (
@@ -41,7 +42,8 @@ from chatterm.glass import (
     SimilarityRequest,
 )
 from chatterm.settings import Sampling
-from chatterm.ui.glass import attention, candidates, layers, vectors, window
+from chatterm.ui.glass import attention, branches, candidates, layers, vectors, window
+from chatterm.ui.glass.branches import BranchesSeen
 from chatterm.ui.glass.glossary import TERM_OF, Glossary
 from chatterm.ui.glass.marks import MUTED, named
 from chatterm.ui.glass.shaper import Shaper
@@ -49,6 +51,7 @@ from chatterm.ui.glass.source import TYPED, GlassSource, GlassToken, WindowSeen
 from chatterm.ui.glass.tinting import LEGENDS, Tint, tints
 from chatterm.ui.glass.token_view import TokenKind, TokenView
 from chatterm.ui.glass.tour import ASK_FIRST, STATIONS, TourBar
+from chatterm.ui.glass.view_body import ViewBody
 from chatterm.ui.glass.views import VIEWS, ViewName
 from chatterm.ui.widgets.key_row import Hint, KeyRow
 
@@ -128,8 +131,7 @@ class GlassPanel(Vertical):
         & > #caption { height: auto; max-height: 3; padding: 0 1; color: $text-muted; }
         & > TokenView { height: 2fr; min-height: 3; margin-top: 1; }
         & > #legend { height: auto; max-height: 3; padding: 0 1; color: $text-muted; border-bottom: hkey $panel; }
-        & > #view { height: 3fr; padding: 0 1; scrollbar-size-vertical: 1;
-            scrollbar-background: $background; scrollbar-background-hover: $background; scrollbar-background-active: $background; }
+        & > #view { height: 3fr; }
         & #body { height: auto; }
         & > Shaper { display: none; }
     }
@@ -161,6 +163,8 @@ class GlassPanel(Vertical):
     at_layer: var[int | None] = var[int | None](None, init=False)
     at_head: var[int | None] = var[int | None](None, init=False)
     hides_first: var[bool] = var(True, init=False)
+    n_stages: var[int | None] = var[int | None](None, init=False)
+    """After how many stages of the sampler the candidates are shown; None for all."""
     form: var[int] = var(0, init=False)
     """Which of its forms a view has: attention as bars or as a map; vectors of one token, of all words, of one word twice."""
 
@@ -170,7 +174,7 @@ class GlassPanel(Vertical):
         self.tokens: list[GlassToken] = []
         self.sampling = Sampling()
         """The settings that count in the conversation."""
-        self._seen: GlassResult | WindowSeen | None = None
+        self._seen: GlassResult | WindowSeen | BranchesSeen | None = None
         """What was looked for last, where that is not measured while sampling."""
         self._cuts: list[tuple[str, int]] = []
         """How the word under the cursor is cut in other spellings."""
@@ -185,7 +189,7 @@ class GlassPanel(Vertical):
         yield Static(id="caption", markup=False)
         yield TokenView(id="tokens")
         yield Static(id="legend", markup=False)
-        with VerticalScroll(id="view", can_focus=False):
+        with ViewBody(id="view"):
             yield Static(id="body", markup=False)
         yield Shaper()
         yield KeyRow()
@@ -198,6 +202,11 @@ class GlassPanel(Vertical):
     def token_view(self) -> TokenView:
         """Where the cursor is."""
         return self.query_one(TokenView)
+
+    @property
+    def body(self) -> ViewBody:
+        """What the view says."""
+        return self.query_one(ViewBody)
 
     @property
     def current(self) -> GlassToken | None:
@@ -266,6 +275,22 @@ class GlassPanel(Vertical):
     @on(TokenView.Opened)
     def _open_alternatives(self) -> None:
         self.view = ViewName.NEXT
+        self.action_candidates()
+
+    @on(ViewBody.Moved)
+    def _follow_row(self) -> None:
+        self._draw()
+
+    @on(ViewBody.TokenWanted)
+    def _go_on(self, event: ViewBody.TokenWanted) -> None:
+        self.token_view.action_step(event.step)
+
+    @on(ViewBody.Taken)
+    def _take_row(self) -> None:
+        self.action_take()
+
+    def action_take(self) -> None:
+        """Take what is under the cursor of the view; what comes of it, the owner knows."""
 
     def _look_soon(self) -> None:
         """Look into the model, once the cursor rests."""
@@ -285,6 +310,8 @@ class GlassPanel(Vertical):
                     self._cuts = await _cuts_of(source, self.tokens[place].piece)
                 case ViewName.WINDOW:
                     self._seen = await source.window()
+                case ViewName.BRANCHES:
+                    self._seen = await source.branches(self.tokens[place].turn)
                 case ViewName.NEXT if self.tokens[place].measured is not None or not place:
                     pass
                 case _ if (ids := self._ids()) is None:
@@ -363,8 +390,22 @@ class GlassPanel(Vertical):
 
     def _draw(self) -> None:
         """Draw the view."""
-        width = max(self.query_one("#view").content_size.width - 1, 20)
+        width = max(self.body.content_size.width - 1, 20)
+        self._offer_rows()
         self.query_one("#body", Static).update(Content("\n").join(self._lines(width)))
+
+    def _offer_rows(self) -> None:
+        """Say which rows of the view can be chosen; without any, the keys go to the tokens."""
+        measured = self.current.measured if self.current else None
+        match self.view, self._seen:
+            case ViewName.NEXT, _ if measured is not None and not self._why_not:
+                self.body.offer(candidates.FIRST_LINE, len(measured.pieces))
+            case ViewName.BRANCHES, BranchesSeen(found) if not self._why_not:
+                self.body.offer(branches.FIRST_LINE, len(found))
+            case _:
+                if self.body.has_focus and self.view not in (ViewName.NEXT, ViewName.BRANCHES):
+                    self.token_view.focus()
+                self.body.offer(0, 0)
 
     def _lines(self, width: int) -> list[Content]:
         token = self.current
@@ -376,9 +417,7 @@ class GlassPanel(Vertical):
             case ViewName.TOKENS, _:
                 return self._token_lines(token)
             case ViewName.NEXT, _ if token.measured is not None:
-                shaper = self.query_one(Shaper)
-                tried = shaper.sampling if shaper.display else None
-                return candidates.lines(token.measured, width, max(self.query_one("#view").size.height - 9, 4), tried)
+                return self._candidate_lines(token.measured, width)
             case ViewName.NEXT, Lens() as seen:
                 return [
                     *candidates.expected_lines(seen, width),
@@ -391,6 +430,10 @@ class GlassPanel(Vertical):
                         "This is the first token: nothing stands before it from which it could be foretold.", MUTED
                     )
                 ]
+            case ViewName.BRANCHES, BranchesSeen(()):
+                return [Content.styled("Nothing was answered yet.", MUTED)]
+            case ViewName.BRANCHES, BranchesSeen() as seen:
+                return branches.lines(seen, width, self.body.shown_row)
             case ViewName.WINDOW, WindowSeen() as seen:
                 return window.lines(seen, width)
             case ViewName.ATTENTION, Attention() as seen:
@@ -408,6 +451,13 @@ class GlassPanel(Vertical):
             case ViewName.VECTORS, Neighbours() as seen:
                 return vectors.lines(seen, width)
         return [Content.styled(LOOKING, MUTED)]
+
+    def _candidate_lines(self, seen: Measured, width: int) -> list[Content]:
+        """What was drawn and what else could have been: as it was, or at settings that are tried."""
+        shaper, row = self.query_one(Shaper), self.body.shown_row
+        tried = shaper.sampling if shaper.display else self.sampling if self.n_stages is not None else None
+        n_rows = max(self.body.size.height - 9, 4) if row is None else self.body.n_rows
+        return candidates.lines(seen, width, n_rows, tried, row=row, n_stages=self.n_stages)
 
     def _token_lines(self, token: GlassToken) -> list[Content]:
         """What is known of a token by itself."""
@@ -438,6 +488,8 @@ class GlassPanel(Vertical):
                 return candidates.text(token.measured)
             case ViewName.WINDOW, WindowSeen() as seen:
                 return window.text(seen)
+            case ViewName.BRANCHES, BranchesSeen() as seen:
+                return branches.text(seen)
             case (ViewName.ATTENTION | ViewName.VECTORS, AttentionMap() | Similarity() | Drift() as seen):
                 return self._as_json()
             case ViewName.ATTENTION, Attention() as seen:
@@ -463,6 +515,7 @@ class GlassPanel(Vertical):
             shown = token.measured
         elif self.view not in (ViewName.TOKENS, ViewName.NEXT) and self._seen is not None:
             shown = self._seen._asdict() if isinstance(self._seen, WindowSeen) else self._seen
+            shown = branches.as_json(self._seen) if isinstance(self._seen, BranchesSeen) else shown
         return msgspec.json.format(msgspec.json.encode(shown)).decode()
 
     @on(Tabs.Chosen)
@@ -490,10 +543,15 @@ class GlassPanel(Vertical):
             self.set_reactive(GlassPanel.tint, Tint.PROBABILITY)
         if self.view is ViewName.TOKENS:
             self.set_reactive(GlassPanel.tint, Tint.BOUNDARIES)
+        self.set_reactive(GlassPanel.n_stages, None)
         self._show_view()
         self.token_view.tint(self._tints())
         self._draw()
         self._look_soon()
+
+    def watch_n_stages(self) -> None:
+        """After another stage of the sampler."""
+        self._draw()
 
     def watch_tint(self) -> None:
         """Other colours."""
@@ -532,7 +590,12 @@ class GlassPanel(Vertical):
         self.tint = all_tints[(all_tints.index(self.tint) + 1) % len(all_tints)]
 
     def action_layer(self, step: int) -> None:
-        """Another layer; before the first one come all together."""
+        """Another layer, or stage of the sampler; before the first one come all together."""
+        measured = self.current.measured if self.current else None
+        if self.view is ViewName.NEXT and measured is not None and measured.kept is not None:
+            shaper = self.query_one(Shaper)
+            n = len(lens.stages(measured.kept, shaper.sampling if shaper.display else self.sampling))
+            self.n_stages = _stepped(self.n_stages, step, list(range(n)))
         if isinstance(self._seen, Attention):
             self.at_layer = _stepped(self.at_layer, step, list(self._seen.layers))
             self._look_again()
@@ -545,8 +608,7 @@ class GlassPanel(Vertical):
 
     def action_scroll_view(self, pages: int) -> None:
         """Scroll what a view says, where it is longer than the screen."""
-        body = self.query_one("#view", VerticalScroll)
-        body.scroll_relative(y=pages * max(body.size.height - 1, 1), animate=False)
+        self.body.scroll_relative(y=pages * max(self.body.size.height - 1, 1), animate=False)
 
     def action_form(self) -> None:
         """The next form of a view that has several."""
@@ -555,6 +617,15 @@ class GlassPanel(Vertical):
     def action_hide_first(self) -> None:
         """Leave the first token out, or show it."""
         self.hides_first = not self.hides_first
+
+    def action_candidates(self) -> None:
+        """Go through the candidates; without any, stay at the tokens."""
+        self._draw()
+        if self.body.n_rows:
+            seen = self.current.measured if self.current else None
+            place = seen.pieces.index(seen.piece) if seen is not None and seen.piece in seen.pieces else 0
+            self.body.focus()
+            self.body.go_to(place)
 
     def action_reshape(self) -> None:
         """Show the sliders, or go back to what happened."""
@@ -625,8 +696,10 @@ class GlassPanel(Vertical):
         self.post_message(self.Left())
 
     def action_close(self) -> None:
-        """Close the sliders, else the panel."""
-        if self.query_one(Shaper).display:
+        """Leave the rows of the view, close the sliders, else the panel."""
+        if self.body.has_focus:
+            self.token_view.focus()
+        elif self.query_one(Shaper).display:
             self.action_reshape()
         else:
             self.post_message(self.Closed())

@@ -1,4 +1,4 @@
-"""Sliders that reshape a distribution: nothing is changed by them until that is asked for."""
+"""Sliders that reshape a distribution, and the order of the stages: nothing is changed until that is asked for."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ import msgspec
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Grid, Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Label
 
-from chatterm.settings import Sampling, fields_of
+from chatterm.settings import STAGES, Sampling, fields_of
+from chatterm.ui.glass.candidates import STAGE_NAMES
 from chatterm.ui.widgets.control import Control
 from chatterm.ui.widgets.slider import Slider
+from chatterm.ui.widgets.stages import Stages
 
 NAMES = ("temperature", "top_k", "top_p", "min_p")
+SLIDERS = "a uses these in this conversation · r as they are · o order · esc"
+ORDER = "← → moves a stage, space switches it · a uses these · o sliders · esc"
 
 
-class Shaper(Grid):
-    """Temperature, top-k, top-p and min-p, to try out."""
+class Shaper(Vertical):
+    """Temperature, top-k, top-p and min-p, to try out; and in their place the order of all stages."""
 
     class Reshaped(Message):
         """The settings that are tried are others now."""
@@ -34,10 +38,13 @@ class Shaper(Grid):
 
     DEFAULT_CSS = """
     Shaper {
-        height: auto; grid-size: 1; grid-rows: 1; padding: 0 1; background: $surface;
+        height: auto; padding: 0 1; background: $surface;
         & > Horizontal { height: 1; }
         & Label { width: 12; color: $text-muted; }
         & > #keep { width: 1fr; color: $text-muted; }
+        & > Stages { display: none; }
+        &.-order > Horizontal { display: none; }
+        &.-order > Stages { display: block; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -45,6 +52,7 @@ class Shaper(Grid):
         Binding("up", "app.focus_previous", "Before", show=False),
         Binding("a", "keep", "Always use these", show=False),
         Binding("r", "reset", "As they are", show=False),
+        Binding("o", "order", "Order of the stages", show=False),
     ]
 
     def __init__(self) -> None:
@@ -60,31 +68,36 @@ class Shaper(Grid):
             with Horizontal():
                 yield Label(fields[name].title)
                 yield Slider(fields[name], getattr(self.sampling, name), id=f"shape-{name}")
-        yield Label("a uses these in this conversation · r as they are · ↑ ↓ · esc", id="keep")
+        yield Stages({stage: STAGE_NAMES[stage] for stage in STAGES}, self.sampling.order, id="shape-order")
+        yield Label(SLIDERS, id="keep")
 
     def show(self, sampling: Sampling) -> None:
         """Begin with the settings that count."""
         self.sampling = self._now = sampling
         for name in NAMES:
             self.query_one(f"#shape-{name}", Slider).show(getattr(sampling, name))
+        self.query_one(Stages).show(list(sampling.order))
 
     def focus_first(self) -> None:
-        """Keys go to the temperature."""
-        self.query_one("#shape-temperature").focus()
+        """Keys go to the temperature, or to the order where that is shown."""
+        self.query_one("#shape-order" if self.has_class("-order") else "#shape-temperature").focus()
 
     @on(Control.Changed)
     def _take(self, event: Control.Changed) -> None:
         event.stop()
         name = (event.control.id or "").removeprefix("shape-")
         if isinstance(event, Control.ResetWanted):
-            event.control.show(getattr(self._now, name))
+            value = getattr(self._now, name)
+            event.control.show(list(value) if name == "order" else value)
         if not event.control.problem:
-            self.sampling = msgspec.structs.replace(self.sampling, **{name: event.control.value})
+            value = event.control.value
+            value = tuple(value) if name == "order" else value
+            self.sampling = msgspec.structs.replace(self.sampling, **{name: value})
             self.post_message(self.Reshaped())
 
     def action_keep(self) -> None:
         """Use them from now on."""
-        changes = {name: getattr(self.sampling, name) for name in NAMES}
+        changes = {name: getattr(self.sampling, name) for name in (*NAMES, "order")}
         kept = {name: value for name, value in changes.items() if value != getattr(self._now, name)}
         if kept:
             self.post_message(self.Kept({"sampling": kept}))
@@ -93,3 +106,10 @@ class Shaper(Grid):
         """Back to the settings that count."""
         self.show(self._now)
         self.post_message(self.Reshaped())
+
+    def action_order(self) -> None:
+        """Show the order of the stages instead of the sliders, or the other way round."""
+        is_order = not self.has_class("-order")
+        self.set_class(is_order, "-order")
+        self.query_one("#keep", Label).update(ORDER if is_order else SLIDERS)
+        self.call_after_refresh(self.focus_first)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from chatterm.events import Measured
 from chatterm.glass import GlassRequest, GlassResult
+from chatterm.ui.glass.branches import BranchesSeen
 from chatterm.ui.glass.token_view import ShownToken, TokenKind, shown
 
 TYPED = "what you are typing"
@@ -24,6 +25,15 @@ class GlassToken(NamedTuple):
     """Whether it was in the KV cache when the last reply began."""
     measured: Measured | None = None
     """What it was drawn from; None where that was not measured."""
+    turn: int | None = None
+    """Id of the turn that it belongs to; None for the template, and while that is being written."""
+
+    @classmethod
+    def of(cls, seen: Measured, part: str = "", turn: int | None = None) -> Self:
+        """A token that was measured, or of which no more than the token itself is known."""
+        kind = TokenKind.SPECIAL if seen.is_end else TokenKind.DRAWN
+        is_known = seen.probability is not None or seen.kept is not None
+        return cls(seen.piece, seen.id, kind, part, measured=seen if is_known else None, turn=turn)
 
     @property
     def drawn(self) -> ShownToken:
@@ -68,6 +78,10 @@ class GlassSource(Protocol):
 
     async def window(self) -> WindowSeen:
         """What the context window holds now."""
+        ...
+
+    async def branches(self, turn: int | None) -> BranchesSeen:
+        """All answers to the question that a turn answers; None for the last one."""
         ...
 
     async def inspect(self, request: GlassRequest) -> GlassResult:

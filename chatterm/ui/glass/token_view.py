@@ -94,6 +94,9 @@ class TokenView(ScrollView, can_focus=True):
             super().__init__()
             self.index = index
 
+    class Ended(Message):
+        """The cursor is on the last token, and the user wants to go on."""
+
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "tokens--odd", "tokens--even", "tokens--template", "tokens--special", "tokens--hot", "tokens--cursor",
     }  # fmt: skip
@@ -164,6 +167,8 @@ class TokenView(ScrollView, can_focus=True):
 
     def action_step(self, step: int) -> None:
         """To the token before or after."""
+        if step > 0 and self.tokens and self.cursor == len(self.tokens) - 1:
+            self.post_message(self.Ended())
         self.go_to(self.cursor + step)
 
     def action_bound(self, end: int) -> None:

@@ -15,6 +15,7 @@ class ViewName(StrEnum):
     ATTENTION = "attention"
     LAYERS = "layers"
     VECTORS = "vectors"
+    BRANCHES = "branches"
 
 
 class View(NamedTuple):
@@ -38,7 +39,14 @@ VIEWS = {
         "Next",
         "Before each token the model gives every token of its vocabulary a probability; sampling cuts and reshapes "
         "them, then one is drawn.",
-        (("s", "reshape", "reshape"), ("t", "colours", "tint")),
+        (
+            ("enter", "another token", "candidates"),
+            ("space", "step", "step"),
+            ("s", "reshape", "reshape"),
+            ("c", "temperatures", "compare"),
+            ("[ ]", "stage", "layer(1)"),
+            ("t", "colours", "tint"),
+        ),
     ),
     ViewName.WINDOW: View(
         "Context",
@@ -63,5 +71,10 @@ VIEWS = {
         "Vectors",
         "A token's meaning as numbers: tokens that are used alike have similar numbers, so they lie near each other.",
         (("v", "words on a plane, one word in two sentences", "form"),),
+    ),
+    ViewName.BRANCHES: View(
+        "Branches",
+        "The road not taken: all answers to this question, where they part, and how likely the model found each.",
+        (("↑ ↓", "answer", ""), ("enter", "open", "take"), ("x", "drop", "drop"), ("u", "bring back", "put_back")),
     ),
 }

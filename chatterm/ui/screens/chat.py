@@ -41,6 +41,7 @@ from chatterm.ui.widgets.suggestions import Suggestions
 
 if TYPE_CHECKING:
     from chatterm.ui.glass.panel import GlassPanel
+    from chatterm.ui.screens.glass_by_hand import ByHand
     from chatterm.ui.screens.glass_dock import GlassDock
 
 WIDE_ENOUGH = 110
@@ -372,6 +373,20 @@ class ChatScreen(CommandScreen):
             self.prompt.focus()
         else:
             self.close_glass()
+
+    def on_by_hand_answer_wanted(self, event: ByHand.AnswerWanted) -> None:
+        """Go on with the answer from given tokens; what waits in the queue is held meanwhile."""
+        self.composer.hold()
+        self.transcript.begin_with(event.wish)
+
+    def on_by_hand_pause_wanted(self) -> None:
+        """Let the reply wait."""
+        self.action_stop()
+
+    def on_by_hand_switched(self) -> None:
+        """Another answer is open."""
+        self.transcript.show_open()
+        self.refresh_state()
 
     def on_glass_panel_copy_requested(self, event: GlassPanel.CopyRequested) -> None:
         """Copy what a view shows."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from textual import on, work
 from textual.message import Message
 
-from chatterm.chat import Chat, ChatEvent, TurnAdded, TurnSettled
+from chatterm.chat import Chat, ChatEvent, TurnAdded
 from chatterm.conversation import ReplyRecord, Role, TurnState
 from chatterm.errors import ChattermError, StoreError
-from chatterm.events import Measured, Prompted, Trimmed
+from chatterm.events import Measured, Prompted, Token, Trimmed
 from chatterm.ui.screens import hints
 from chatterm.ui.screens.live import LiveReply, measures_of_record
 from chatterm.ui.screens.state import State
@@ -21,6 +21,7 @@ from chatterm.ui.widgets.status import Status
 from chatterm.ui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
+    from chatterm.ui.screens.glass_by_hand import Begun, Wish
     from chatterm.ui.screens.glass_dock import GlassDock
 
 ENDS = {TurnState.STOPPED: "stopped", TurnState.FAILED: "failed"}
@@ -89,8 +90,8 @@ class ConversationView(Transcript):
         self.count_answers()
 
     @work(exclusive=True, group="reply")
-    async def answer(self, reply: AsyncGenerator[ChatEvent, None]) -> None:
-        """Show a reply while it arrives."""
+    async def answer(self, reply: AsyncGenerator[ChatEvent, None], begun: Begun | None = None) -> None:
+        """Show a reply while it arrives; `begun` is with what it begins, where that is given."""
         self.live = live = LiveReply(self.chat, self, self._status)
         self._state.replying, self._state.answers = True, (0, 0)
         self.post_message(self.Changed())
@@ -103,11 +104,11 @@ class ConversationView(Transcript):
                         case TurnAdded(turn=turn):
                             self.post_message(self.TurnSaved())
                             if self.glass is not None and turn.role is Role.ASSISTANT:
-                                await self.glass.begin()
+                                await self.glass.begin(begun)
                         case Measured() if self.glass is not None:
                             self.glass.take(event)
-                        case TurnSettled(turn=turn) if self.glass is not None:
-                            self.glass.end(turn.id)
+                        case Token(id=int()) if self.glass is not None:
+                            self.glass.said()
                         case Trimmed():
                             self.notify(**hints.trimmed_notice(len(event.dropped)))
                         case Prompted(notes=notes) if new := [note for note in notes if note not in self._said]:
@@ -134,6 +135,8 @@ class ConversationView(Transcript):
             self._status.tell(activity=ENDS.get(live.turn.state if live.turn else TurnState.WRITING, "ready"))
         if self._state.closing:
             return
+        if self.glass is not None and live.turn is not None:
+            self.glass.end(live.turn.id)
         self._follow_ids()
         self._status.tell(is_busy=self._state.busy)
         self.count_answers()
@@ -147,6 +150,23 @@ class ConversationView(Transcript):
             if not follows:
                 self.scroll_to(y=top, animate=False)
         self.unseen = self.chat.unseen
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a reply is asked for or written, from the moment in which it was asked for."""
+        return any(worker.group == "reply" and not worker.is_finished for worker in self.workers if worker.node is self)
+
+    def begin_with(self, wish: Wish) -> None:
+        """Answer from given tokens on, beside the answer that is there or in its place."""
+        if self.is_answering or self._state.busy:
+            return
+        if wish.in_place:
+            self.answer(self.chat.rewrite(wish.beginning), wish.begun)
+            return
+        places = [place for place, turn in enumerate(self.chat.turns) if turn.id == wish.question_id]
+        if places:
+            self.show(self.chat.turns[: places[0] + 1])
+            self.answer(self.chat.branch(wish.question_id, wish.beginning), wish.begun)
 
     def regenerate(self) -> None:
         """Answer the last question again."""

@@ -13,9 +13,10 @@ from chatterm.engine.base import PromptPiece, PromptTurn
 from chatterm.engine.base import WindowPart as EngineWindowPart
 from chatterm.events import Measured
 from chatterm.glass import GlassRequest, GlassResult
-from chatterm.ui.glass.panel import GlassPanel
+from chatterm.ui.glass.branches import BranchesSeen, branch_of
 from chatterm.ui.glass.source import TYPED, GlassToken, WindowPart, WindowSeen
 from chatterm.ui.glass.token_view import TokenKind
+from chatterm.ui.screens.glass_by_hand import Begun, ByHand
 
 TYPING_SECONDS = 0.12
 """What is typed is cut into tokens after so long a pause."""
@@ -23,21 +24,22 @@ _KEPT = 200
 """Replies whose measures are kept, the latest ones."""
 
 
-class GlassDock(GlassPanel):
+class GlassDock(ByHand):
     """Shows what is inside the model that answers in the open conversation."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.chat: Chat | None = None
-        self._measures: dict[int, list[Measured]] = {}
-        """By turn; for the reply that is written under its id, too."""
         self._live: list[Measured] = []
+        self._is_begun = False
+        """Whether it was begun with given tokens, which may be none."""
+        self._is_told = True
+        """Whether the text of the last token has come."""
         self._typing: Timer | None = None
 
     def open(self, chat: Chat) -> None:
         """Look into this chat from now on."""
         self.chat = chat
-        self.source = ChatSource(chat, self._measures)
+        self.source = ChatSource(chat, self.measures)
         chat.is_measured = True
         self.display = True
         self.show_open()
@@ -72,32 +74,58 @@ class GlassDock(GlassPanel):
         """Show the conversation that is open now, and its settings."""
         if self.is_open and self.chat is not None:
             self.sampling = self.chat.effective.sampling
+            self.forget_steps()
             self.token_view.follows = True
             self.reload()
 
-    async def begin(self) -> None:
-        """A reply is about to be written: show what is sent for it."""
-        self._live = []
-        if self.is_open and self.chat is not None and self.chat.is_written_here:
-            self.sampling = self.chat.effective.sampling
-            self.token_view.follows = True
+    async def begin(self, begun: Begun | None = None) -> None:
+        """A reply is about to be written: show what is sent for it, or with what it begins."""
+        self._live, self._is_begun = list(begun.measures) if begun else [], begun is not None
+        self._is_told = True
+        if begun is None:
+            self.forget_steps()
+        if not self.is_open or self.chat is None or not self.chat.is_written_here:
+            return
+        self.sampling = self.chat.effective.sampling
+        self.token_view.follows = True
+        if begun is None:
             await self.fill()
+        else:  # the engine writes already, and answers nothing else
+            drawn = (GlassToken.of(seen, part="answer") for seen in begun.measures)
+            self.tokens = [*begun.before, *drawn]
+            self._show_tokens()
 
     def take(self, seen: Measured) -> None:
         """A token of the reply was drawn."""
         self._live.append(seen)
+        self._is_told = seen.is_end
         if self.is_open and self.chat is not None and self.chat.is_written_here:
             self.add(seen)
 
+    def said(self) -> None:
+        """The text of the token that was drawn last has come, too."""
+        self._is_told = True
+
     def end(self, turn_id: int) -> None:
         """The reply was saved under this id."""
-        if self._live:
-            self._measures[turn_id] = self._live
-            for old in list(self._measures)[:-_KEPT]:
-                del self._measures[old]
-        self._live = []
+        if self._live and not self._is_told:
+            self._live.pop()  # it was stopped before the token's text came
+        measures = self._whole(turn_id)
+        if measures or self._is_begun:
+            self.measures.pop(turn_id, None)
+            self.measures[turn_id] = measures
+            for old in list(self.measures)[:-_KEPT]:
+                del self.measures[old]
+        self._live, self._is_begun = [], False
+        self.stepped(turn_id)
         if self.is_open:
             self.reload()
+
+    def _whole(self, turn_id: int) -> list[Measured]:
+        """What was measured of a reply, with what there was of it before it was resumed; nothing where that is lost."""
+        first = self._live[0].index if self._live else 0
+        before = self.measures.get(turn_id, [])[:first]
+        return [*before, *self._live] if len(before) == first else []
 
 
 class ChatSource:
@@ -124,7 +152,17 @@ class ChatSource:
         if not prompt.turns:
             return []
         pieces = await self._chat.engine.tokenize_prompt(prompt)
-        return with_measures(pieces, prompt.turns, self._measures)
+        tokens = with_measures(pieces, prompt.turns, self._measures)
+        return self._as_drawn(tokens) if prompt.continues else tokens
+
+    def _as_drawn(self, tokens: list[GlassToken]) -> list[GlassToken]:
+        """The tokens, those of the last answer as they were drawn: with its thoughts and its end."""
+        answer = self._chat.turns[-1].id if self._chat.turns else None
+        measures = self._measures.get(answer, []) if answer is not None else []
+        if not measures:
+            return tokens
+        before = [token for token in tokens if token.turn != answer]
+        return [*before, *(GlassToken.of(seen, "answer", answer) for seen in measures)]
 
     async def cut(self, text: str) -> list[bytes]:
         """How a text is cut into tokens."""
@@ -135,6 +173,20 @@ class ChatSource:
         report = await self._chat.engine.window()
         parts = [WindowPart(_part_name(part), part.n_tokens, part.n_reused) for part in _template_joined(report.parts)]
         return WindowSeen(report.n_ctx, tuple(parts), report.kv_bytes, len(report.dropped))
+
+    async def branches(self, turn: int | None) -> BranchesSeen:
+        """All answers to the question that a turn answers; None for the last one."""
+        answers = [one for one in self._chat.turns if one.role is Role.ASSISTANT]
+        answer = next((one for one in answers if one.id == turn), answers[-1] if answers else None)
+        if answer is None:
+            return BranchesSeen(())
+        found = await self._chat.siblings(answer.id)
+        return BranchesSeen(
+            tuple(
+                branch_of(one.id, one.text, self._measures.get(one.id, ()), is_open=one.id == answer.id)
+                for one in found
+            )
+        )
 
     async def inspect(self, request: GlassRequest) -> GlassResult:
         """What is inside the model."""
@@ -158,7 +210,15 @@ def with_measures(
             if place < len(seen) and seen[place].piece == piece.piece:
                 measured = seen[place]
         tokens.append(
-            GlassToken(piece.piece, piece.id, _kind(piece, turn, measured), _name(turn), piece.was_reused, measured)
+            GlassToken(
+                piece.piece,
+                piece.id,
+                _kind(piece, turn, measured),
+                _name(turn),
+                piece.was_reused,
+                measured,
+                (turn.id or None) if turn is not None else None,
+            )
         )
     return tokens
 
