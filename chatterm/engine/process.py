@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from chatterm import paths
-from chatterm.engine.wire import Answer, AnswerReader, Asked, Question, Stop, frame
+from chatterm.engine.wire import Answer, AnswerReader, Asked, Done, Failure, Question, Stop, frame
 from chatterm.errors import WorkerDied
 
 COMMAND = (sys.executable, "-m", "chatterm.engine.worker")
@@ -32,9 +32,9 @@ class WorkerProcess:
     def __init__(self, process: asyncio.subprocess.Process, log_start: int) -> None:
         self.process = process
         self.ended = asyncio.Event()
-        """Set when the process is gone and its last answers are in `answers`."""
-        self.answers: asyncio.Queue[Answer | None] = asyncio.Queue()
-        """What it said, oldest first; None says that it has ended."""
+        """Set when the process is gone and its last answers can be had."""
+        self._answers: dict[int, asyncio.Queue[Answer | None]] = {}
+        """What it said to each question that somebody waits for, oldest first; None says that it has ended."""
         self.on_end: Callable[[WorkerProcess], None] = lambda _: None
         self._log_start = log_start
         self._n_asked = 0
@@ -74,6 +74,9 @@ class WorkerProcess:
     def ask(self, ask: Asked) -> int:
         """Write a question; its number is in all answers to it."""
         self._n_asked += 1
+        self._answers[self._n_asked] = asyncio.Queue()
+        if self.ended.is_set():
+            self._answers[self._n_asked].put_nowait(None)
         self._write(Question(self._n_asked, ask))
         return self._n_asked
 
@@ -82,18 +85,22 @@ class WorkerProcess:
         self._write(Question(number, Stop()))
 
     async def answer(self, number: int) -> Answer:
-        """The next answer to a question; what is left of earlier ones is passed over.
+        """The next answer to a question; after the last one it is forgotten.
 
         Raises:
             WorkerDied: the process ended before it answered.
         """
-        while True:
-            answer = await self.answers.get()
-            if answer is None:
-                self.answers.put_nowait(None)  # for whoever asks next
-                raise self.death()
-            if answer.number == number:
-                return answer
+        answer = await self._answers[number].get()
+        if answer is None:
+            self.forget(number)
+            raise self.death()
+        if isinstance(answer.event, Done | Failure):
+            self.forget(number)
+        return answer
+
+    def forget(self, number: int) -> None:
+        """Pass over whatever is still answered to a question."""
+        self._answers.pop(number, None)
 
     def kill(self) -> None:
         """End it now; `ended` tells when that is done."""
@@ -127,14 +134,16 @@ class WorkerProcess:
         try:
             while data := await self.process.stdout.read(1 << 16):
                 for answer in reader.feed(data):
-                    self.answers.put_nowait(answer)
+                    if answer.number in self._answers:
+                        self._answers[answer.number].put_nowait(answer)
         except BaseException:
             self.kill()
             raise
         finally:
             await self.process.wait()
             self.ended.set()
-            self.answers.put_nowait(None)
+            for waiting in self._answers.values():
+                waiting.put_nowait(None)
             self.on_end(self)
 
     def _log_tail(self) -> str:

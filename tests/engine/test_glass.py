@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
-from support.engines import ask, load, resident_bytes, user
+from support.engines import ask, first, load, resident_bytes, user
 from support.plain_llama import PlainLlama
 from support.tiny_models import ARCHITECTURES, write_model, write_recurrent
 
@@ -21,6 +22,7 @@ from chatterm.engine.local import LocalEngine
 from chatterm.engine.remote import RemoteEngine
 from chatterm.engine.scripted import ScriptedEngine
 from chatterm.errors import ModelNotFound, NotVisible
+from chatterm.events import Token
 from chatterm.glass import (
     AbilitiesRequest,
     Attention,
@@ -387,14 +389,69 @@ async def test_a_head_that_is_not_understood_turns_the_lens_off(engine: LocalEng
 
 async def test_memory_comes_back_when_looking_ends(engine: LocalEngine, tmp_path: Path) -> None:
     path = write_model(tmp_path / "wide.gguf", n_layers=4, width=512, n_heads=8, n_kv_heads=8, n_ctx=32768)
-    await load(engine, path, n_ctx=16384, **EXACT)
-    await ask(engine, Prompt(raw="the cat " * 5000), Sampling(temperature=0, max_tokens=1))
+    await load(engine, path, n_ctx=8192, **EXACT)
+    await ask(engine, Prompt(raw="the cat " * 1000), Sampling(temperature=0, max_tokens=1))
     before = resident_bytes(engine)
     await looked(engine, TEXT, -1)
     during = resident_bytes(engine)
     await engine.inspect(LetGo())
     assert during - before > 2 * (resident_bytes(engine) - before)
     assert len((await looked(engine, TEXT, -1)).row) == len(TEXT)
+
+
+async def test_looks_are_answered_while_a_reply_is_written_and_change_none_of_it(
+    own_engine: LocalEngine, slow: Path
+) -> None:
+    await load(own_engine, slow, n_ctx=1024)
+    sampling = Sampling(temperature=1.2, seed=7, max_tokens=60)
+    alone = await ask(own_engine, Prompt(raw="the cat"), sampling)
+    await own_engine.inspect(LetGo())
+    seen: list[Attention] = []
+    ids: list[int] = []
+    asked: list[asyncio.Task[Any]] = []
+    reply = own_engine.reply(Prompt(raw="the cat"), sampling)
+    async for event in reply:
+        if isinstance(event, Token) and event.id is not None:
+            ids.append(event.id)
+            if all(task.done() for task in asked):
+                seen += [task.result() for task in asked]
+                tokens = (*alone.prompted.token_ids, *ids)
+                asked = [asyncio.create_task(own_engine.inspect(AttentionRequest(tokens, -1, 2)))]
+                await asyncio.sleep(0)  # so that it is asked
+    assert ids == alone.ids
+    assert seen, "while it was written"
+    places = [each.position for each in seen]
+    assert places == sorted(set(places))
+    await asyncio.gather(*asked)
+    expected = await looked(own_engine, (*alone.prompted.token_ids, *ids), places[0], 2)
+    np.testing.assert_allclose(seen[0].row, expected.row, atol=1e-2)
+
+
+async def test_a_look_that_is_given_up_leaves_the_reply_alone(own_engine: LocalEngine, slow: Path) -> None:
+    await load(own_engine, slow, n_ctx=1024)
+    pid, n_tokens = own_engine.pid, 0
+    async for event in own_engine.reply(Prompt(raw="the cat"), Sampling(temperature=0, max_tokens=30)):
+        if isinstance(event, Token):
+            n_tokens += 1
+            looking = asyncio.create_task(own_engine.inspect(AttentionRequest(TEXT * 3, -1)))
+            await asyncio.sleep(0)
+            looking.cancel()
+    assert n_tokens >= 30
+    assert len((await looked(own_engine, TEXT, 3)).row) == 4
+    assert own_engine.pid == pid
+
+
+async def test_a_reply_can_be_stopped_while_looks_wait(own_engine: LocalEngine, slow: Path) -> None:
+    await load(own_engine, slow, n_ctx=8192)
+    pid, looks = own_engine.pid, []
+    async with aclosing(own_engine.reply(Prompt(raw="the cat"), Sampling(temperature=0))) as reply:
+        await first(reply, lambda event: isinstance(event, Token))
+        looks = [asyncio.create_task(own_engine.inspect(AttentionRequest(TEXT * n, -1))) for n in (12, 1, 9)]
+        await first(reply, lambda event: isinstance(event, Token))
+    ended = await asyncio.gather(*looks, return_exceptions=True)
+    assert all(isinstance(each, Attention | NotVisible) for each in ended)
+    assert (await ask(own_engine, Prompt(raw="the cat"), Sampling(temperature=0, max_tokens=3))).ids
+    assert own_engine.pid == pid
 
 
 async def test_a_look_can_be_given_up(own_engine: LocalEngine, slow: Path) -> None:

@@ -36,7 +36,7 @@ class StopFlag:
         self._byte = ctypes.create_string_buffer(2)
         self._lock = threading.Lock()
         self._current = 0
-        self._wanted = 0
+        self._wanted: set[int] = set()
 
     @property
     def is_set(self) -> bool:
@@ -47,14 +47,20 @@ class StopFlag:
         """A question is taken up, which may have been stopped already."""
         with self._lock:
             self._current = number
-            self._byte[0] = b"\1" if self._wanted == number else b"\0"
+            self._byte[0] = b"\1" if number in self._wanted else b"\0"
+            self._wanted = {each for each in self._wanted if each > number}
 
     def stop(self, number: int) -> None:
         """Stop a question, now or as soon as it is taken up; one that is over is not affected."""
         with self._lock:
-            self._wanted = number
+            self._wanted.add(number)
             if self._current == number:
                 self._byte[0] = b"\1"
+
+    def is_wanted(self, number: int) -> bool:
+        """Whether a question shall be stopped that is answered in the middle of another one."""
+        with self._lock:
+            return number in self._wanted
 
     def watch(self, llama: Any, pointer: Any) -> None:
         """Make a llama.cpp context obey."""

@@ -47,9 +47,18 @@ class Reply:
     """What is needed while one reply is written."""
 
     def __init__(
-        self, model: LoadedModel, ask: WriteReply, flag: StopFlag, send: Callable[[Event], None], last: Cut | None
+        self,
+        model: LoadedModel,
+        ask: WriteReply,
+        flag: StopFlag,
+        send: Callable[[Event], None],
+        last: Cut | None,
+        between: Callable[[], None],
     ) -> None:
         """Put the prompt together.
+
+        Args:
+            between: Called after each token; what it takes is not counted as the token's time.
 
         Raises:
             PromptTooLong: it does not fit.
@@ -63,6 +72,7 @@ class Reply:
         self.sampling = ask.sampling
         self.flag = flag
         self.send = send
+        self.between = between
         self.seed = seed_of(ask.sampling)
         self.composer = Composer(model.vocabulary, model.template, model.context.n_ctx)
         self.asked = self.prompt
@@ -210,6 +220,9 @@ class Reply:
                     return None if self.flag.is_set else FinishReason.CONTEXT
             elif not context.extend([token]):
                 return None
+            now = time.perf_counter()
+            self.between()
+            self.last_token += time.perf_counter() - now
         return None
 
     def _make_room(self) -> bool:

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
@@ -52,6 +53,9 @@ from chatterm.events import Measured, Token
 _PAUSE_SECONDS = 0.015
 """The parent is not woken more often for tokens; the screen is drawn less often still."""
 
+_PATIENCE = 5.0
+"""Between two looks inside while a reply is written, how many times as long as the last one took."""
+
 
 class Worker:
     """Answers questions, one after the other."""
@@ -66,13 +70,17 @@ class Worker:
         self._model: LoadedModel | None = None
         self._last: Cut | None = None
         self._glass: GlassBox | None = None
+        self._later: deque[Question] = deque()
+        """Questions that came while a reply was written, and that have to wait for its end."""
+        self._next_look = 0.0
+        """When the glass box may be used again in the middle of a reply."""
 
     def run(self) -> None:
         """Answer for as long as the parent lives."""
         threading.Thread(target=self._listen, name="questions", daemon=True).start()
         self._open_library()
         while True:
-            question = self._queue.get()
+            question = self._later.popleft() if self._later else self._queue.get()
             self._flag.begin(question.number)
             self._answer(question)
 
@@ -149,12 +157,33 @@ class Worker:
 
     def _reply(self, ask: WriteReply, send: Callable[..., None]) -> None:
         """Write a reply, and remember its tokens."""
-        reply = Reply(self._loaded(), ask, self._flag, send, self._last)
+        reply = Reply(self._loaded(), ask, self._flag, send, self._last, self._look_aside)
         try:
             reply.run()
         finally:
             self._last = reply.cut
             reply.close()
+
+    def _look_aside(self) -> None:
+        """Answer one of the looks inside that were asked for meanwhile; often enough, but never for long."""
+        begin = time.monotonic()
+        if begin < self._next_look:
+            return
+        question = self._next_inspection()
+        if question is not None:
+            self._answer(question)
+            now = time.monotonic()
+            self._next_look = now + _PATIENCE * (now - begin)
+
+    def _next_inspection(self) -> Question | None:
+        """The next look that was asked for; other questions are put off."""
+        while not self._queue.empty():
+            question = self._queue.get_nowait()
+            if not isinstance(question.ask, Inspect):
+                self._later.append(question)
+            elif not self._flag.is_wanted(question.number):
+                return question
+        return None
 
     def _pieces(self, text: str) -> list[TokenPiece]:
         """A text as user text, in tokens."""
