@@ -31,6 +31,8 @@ class Column(NamedTuple):
     """Whether its cells end below each other, as numbers do."""
     least: int = 0
     """To how many cells it may be shortened; 0 is never shortened."""
+    reserved: int = 0
+    """Its width at least, so that nothing moves when its cells are filled later."""
     leaves: int = 0
     """The highest one leaves first where there is no room for all; 0 stays always."""
 
@@ -107,7 +109,8 @@ class Table(OptionList):
         """How wide each column would like to be."""
         cells = [[row.cells[i].cell_length for row in self.rows] for i in range(len(self.columns))]
         self._widest = tuple(
-            max([len(column.title), *lengths]) for column, lengths in zip(self.columns, cells, strict=True)
+            max([len(column.title), column.reserved, *lengths])
+            for column, lengths in zip(self.columns, cells, strict=True)
         )
 
     def widths(self, total: int) -> list[int]:

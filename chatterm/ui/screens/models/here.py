@@ -36,7 +36,7 @@ class HerePane(Pane[LocalModel]):
         Column("Model", least=20),
         Column("Quantization", least=7),
         Column("Size", is_right=True),
-        Column("Fits?"),
+        Column("Fits?", reserved=9),
         Column("From", least=10, leaves=1),
     )
     ACTS_ON_CLICK: ClassVar[bool] = False
@@ -121,7 +121,16 @@ class HerePane(Pane[LocalModel]):
         return Content.assemble(
             (line(model.repo or str(model.path)), words.MUTED),
             f"\n{now}{words.fit_sentence(fit) if fit else ''}",
+            (self._told_of_deleted(), "$text-warning"),
         )
+
+    def _told_of_deleted(self) -> str:
+        """What can be brought back, on a line of its own; empty for nothing."""
+        deleted = self._library.deleted
+        if not deleted:
+            return ""
+        freed = amount(sum(aside.size_bytes for aside in deleted))
+        return f"\nDeleted {line(deleted[-1].model.name)}. {freed} are free again when chatterm closes."
 
     def hints(self) -> list[Hint]:
         """What can be done with it."""
@@ -131,7 +140,7 @@ class HerePane(Pane[LocalModel]):
             if not model.is_built_in:
                 hints.append(Hint("d", "delete", "delete"))
         if self._library.deleted:
-            hints.append(Hint("u", f"bring {line(self._library.deleted[-1].model.name)} back", "undo_delete"))
+            hints.append(Hint("u", "bring it back", "undo_delete"))
         return hints
 
     def _is_in_use(self, model: LocalModel) -> bool:
@@ -163,16 +172,9 @@ class HerePane(Pane[LocalModel]):
             return
         self._show_all({path: each for path, each in self.things.items() if each is not model})
         try:
-            aside = await asyncio.to_thread(self._library.put_aside, model)
+            await asyncio.to_thread(self._library.put_aside, model)
         except ChattermError as error:
             self.notify(str(error), title=error.title, severity="error", markup=False)
-            self.look(str(model.path))
-            return
-        self.notify(
-            f"{amount(aside.size_bytes)} are free again when chatterm closes; u brings it back until then.",
-            title=f"Deleted {line(model.name)}",
-            markup=False,
-        )
         self.look()
 
     @work(group="delete")
@@ -192,4 +194,6 @@ def _origin(model: LocalModel) -> str:
     """Where it is from, in short."""
     if model.is_built_in:
         return "built in"
+    if model.source == "Hugging Face cache":
+        return "Hub"
     return f"{model.path.parent.name}/" if model.source == "folder" else model.source

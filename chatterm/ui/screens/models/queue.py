@@ -36,9 +36,9 @@ class QueuePane(Pane[Download]):
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("Model", least=18),
         Column("Done"),
-        Column("Of", is_right=True, leaves=2),
-        Column("", least=8),
-        Column("Left", is_right=True, leaves=1),
+        Column("Of", is_right=True, reserved=7, leaves=2),
+        Column("", reserved=15),
+        Column("Left", is_right=True, reserved=6, leaves=1),
     )
     ACTS_ON_CLICK: ClassVar[bool] = False
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,14 +20,17 @@ from chatterm.ui.screens.models.pane import Pane
 from chatterm.ui.widgets.key_row import Hint
 from chatterm.ui.widgets.table import Column
 
+EASY = 0.5
+"""Of the free memory: a first model shall be quick and leave room, rather than be the largest that can be loaded."""
+
 
 class RecommendedPane(Pane[RecommendedModel]):
-    """Smallest first, the cursor on the largest that fits."""
+    """Smallest first, the cursor on a good one to begin with."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("Model", least=20),
         Column("Memory", is_right=True),
-        Column("Fits?"),
+        Column("Fits?", reserved=9),
         Column("Good for", least=16),
     )
 
@@ -52,15 +56,24 @@ class RecommendedPane(Pane[RecommendedModel]):
         self._here = {f"{model.repo}:{model.quantization}": model.path for model in here if model.repo}
         if self.is_attached:
             things = {_name(model): model for model in models}
-            fitting = [name for name, model in things.items() if self._verdict(model) is Verdict.FITS]
-            self.show(things, "" if self.things else fitting[-1] if fitting else next(iter(things), ""))
+            self.show(things, "" if self.things else self._first(things))
+
+    def _first(self, things: Mapping[str, RecommendedModel]) -> str:
+        """Where the cursor begins: the largest that is quick and leaves room here, else the largest that fits."""
+        easy = [name for name, model in things.items() if model.needs_bytes <= EASY * self._most_free]
+        fitting = [name for name, model in things.items() if self._verdict(model) is Verdict.FITS]
+        return (easy or fitting or [*things, ""][:1])[-1]
+
+    @property
+    def _most_free(self) -> int:
+        """Bytes that are free in the larger memory."""
+        return max(self._free.ram_bytes, self._free.vram_bytes)
 
     def _verdict(self, model: RecommendedModel) -> Verdict:
         """Whether it fits, by what the list says of it; its own file tells more."""
-        free = max(self._free.ram_bytes, self._free.vram_bytes)
-        if model.needs_bytes <= COMFORTABLE * free:
+        if model.needs_bytes <= COMFORTABLE * self._most_free:
             return Verdict.FITS
-        return Verdict.TIGHT if model.needs_bytes <= free else Verdict.TOO_BIG
+        return Verdict.TIGHT if model.needs_bytes <= self._most_free else Verdict.TOO_BIG
 
     def cells(self, model: RecommendedModel) -> tuple[Content, ...]:
         """Name, memory, verdict, purpose."""
@@ -75,12 +88,11 @@ class RecommendedPane(Pane[RecommendedModel]):
 
     def sentence(self, model: RecommendedModel) -> Content:
         """All that the list says, and how far it can be trusted."""
-        free = max(self._free.ram_bytes, self._free.vram_bytes)
         return Content.assemble(
             (f"{line(model.repo)} · {line(model.quantization)}", "bold"),
-            f"\n{line(model.good_for)} Wants about {amount(model.needs_bytes)} of memory; {amount(free)} are free.",
+            f"\n{line(model.good_for)} Wants about {amount(model.needs_bytes)} of memory; {amount(self._most_free)} are free.",
             (
-                f"\nLicence {line(model.licence)}. This list is from {self._day}; the Hub has the last word.",
+                f"\nLicence {line(model.licence)}. List of {self._day}; the Hub has the last word.",
                 words.MUTED,
             ),
         )

@@ -34,7 +34,7 @@ class FilesPane(Pane[OfferedModel]):
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("Quantization"),
         Column("Size", is_right=True),
-        Column("Fits?"),
+        Column("Fits?", reserved=9),
         Column("Context", is_right=True, leaves=1),
         Column("What it means", least=20),
     )
