@@ -92,6 +92,8 @@ class Library:
         """
         self.settings = settings
         self._built_in = built_in
+        self.vram_bytes = 0
+        """What was free on the GPUs when the program started; 0 without one that llama.cpp can use."""
         self._read: dict[tuple[Path, int], str] = {}
         """Quantizations that were read from headers, by path and size."""
         self._trash = trash.Trash()
@@ -290,7 +292,7 @@ class Library:
         from chatterm.fit import fit, free_memory
 
         known = header or await self.header_of(model)
-        return await _in_thread(lambda: fit(known, model.size_bytes, self.settings.load, free_memory()))
+        return await _in_thread(lambda: fit(known, model.size_bytes, self.settings.load, free_memory(self.vram_bytes)))
 
     async def pull(self, repo: str, file: str = "", revision: str = "") -> AsyncIterator[PullEvent]:
         """Fetch a model, as events; in a thread, so that nothing else waits. `hub.download.pull` tells the rest.

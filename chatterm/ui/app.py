@@ -164,10 +164,19 @@ class ChatApp(App[None]):
         self.chat_screen.models.clear("store")
         self._tell_problems(self._chat)
         await self._load_first_model(self._chat)
+        self.look_for_gpus(self._chat.engine)
         self.follow_downloads()
         self.set_interval(SECONDS_BETWEEN_THEME_LOOKS, self._look_at_themes)
         gc.freeze()  # what is here now stays; collections look only at what comes
         gc.enable()
+
+    @work(exclusive=True, group="devices")
+    async def look_for_gpus(self, engine: Engine) -> None:
+        """Learn how much memory GPUs have, which decides what fits; what is wrong with the engine, the load says."""
+        with suppress(ChattermError):
+            report = await engine.report()
+            if report.can_offload:
+                self.library.vram_bytes = sum(one.free_bytes for one in report.devices if one.kind == "GPU")
 
     async def _join(self) -> Chat:
         """The store and the engine as one.

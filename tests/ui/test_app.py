@@ -13,6 +13,7 @@ from support.app import MODEL, make_app, model_file
 from support.waiting import wait_for
 
 from chatterm import paths, settings
+from chatterm.engine.base import Device, EngineReport
 from chatterm.engine.scripted import ScriptedEngine
 from chatterm.errors import SettingsError, StoreDamaged, WorkerDied
 from chatterm.library import Library
@@ -268,3 +269,14 @@ async def test_what_is_typed_before_the_first_paint_is_in_the_prompt() -> None:
     )
     async with app.run_test() as pilot:
         await wait_for(pilot, lambda: app.chat_screen.prompt.text == "Hello")
+
+
+async def test_memory_of_gpus_counts_for_what_fits() -> None:
+    class WithGpu(ScriptedEngine):
+        async def report(self) -> EngineReport:
+            devices = (Device("CPU", "a processor", "CPU", 8, 16), Device("GPU0", "a device", "GPU", 20, 24))
+            return EngineReport("scripted", "", devices, can_offload=True)
+
+    app = make_app(engine=WithGpu("One."))
+    async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: app.library.vram_bytes == 20)

@@ -51,7 +51,7 @@ class RecommendedPane(Pane[RecommendedModel]):
     async def look(self) -> None:
         """Read the list, and what is free."""
         (self._day, models), self._free, here = await asyncio.gather(
-            self._library.recommended(), asyncio.to_thread(free_memory), asyncio.to_thread(self._library.others)
+            self._library.recommended(), asyncio.to_thread(free_memory, self._library.vram_bytes), asyncio.to_thread(self._library.others)
         )
         self._here = {f"{model.repo}:{model.quantization}": model.path for model in here if model.repo}
         if self.is_attached:
