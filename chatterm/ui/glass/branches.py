@@ -121,9 +121,7 @@ def lines(seen: BranchesSeen, width: int, row: int | None) -> list[Content]:
     """A row for each answer, then the open one beside the one under the cursor."""
     forks = tree(seen)
     n = len(forks)
-    heading = (
-        f"{n} answer{'' if n == 1 else 's'} to this question; the chance is that of its tokens from where it parts"
-    )
+    heading = f"{n} answer{'' if n == 1 else 's'} to this question, and the chance of each from where it parts"
     drawn = [Content.styled(heading[: max(width, 1)], MUTED)]
     drawn += [_row(seen, fork, width, is_here=place == row) for place, fork in enumerate(forks)]
     if n == 1:
@@ -197,16 +195,16 @@ def _column(branch: Branch, common: int, cells: int) -> list[Content]:
     """The tokens of an answer in lines; those in common are pale, the first other one stands out."""
     start = max(common - _N_BEFORE, 0)
     rows, _ = wrapped([shown(piece) for piece in branch.pieces[start:]], max(cells, 8))
-    styles = {True: MUTED, False: ""}
+
+    def style(token: int) -> str:
+        if start + token == common:
+            return "bold underline $text-accent"
+        return MUTED if start + token < common else ""
+
     return [
-        Content.assemble(
-            *(
-                (cell.text, "bold underline $text-accent" if start + cell.token == common else styles[start + cell.token < common])
-                for cell in row
-            )
-        )
+        Content.assemble(*((cell.text if i else cell.text.lstrip(), style(cell.token)) for i, cell in enumerate(row)))
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def text(seen: BranchesSeen) -> str:

@@ -37,6 +37,7 @@ LOOP = (
     "The loop, by hand: the model gives each token a probability, one is drawn and put behind the text, "
     "and the whole text is read again."
 )
+BRIEF_LOOP = "The loop by hand: rate every token, draw one, append it, read all again."
 _STEP_KEYS = (
     Hint("space", "one token", "step"),
     Hint("⌫", "back", "back"),
@@ -119,7 +120,7 @@ class ByHand(GlassPanel):
     def _show_view(self) -> None:
         super()._show_view()
         if self.steps:
-            self.query_one("#caption", Static).update(LOOP)
+            self.query_one("#caption", Static).update(BRIEF_LOOP if self.has_class("-low") else LOOP)
             self.query_one(KeyRow).show(_STEP_KEYS)
 
     def forget_steps(self) -> None:
