@@ -41,7 +41,7 @@ from chatterm.engine.wire import (
 )
 from chatterm.errors import ModelNotFound, ModelUnreadable, NotVisible, WorkerDied
 from chatterm.events import Finished, Loaded, LoadEvent, Loading, LoadStage, ModelInfo, ReplyEvent, Tuned
-from chatterm.glass import GlassRequest, GlassResult
+from chatterm.glass import GlassRequest, GlassResult, LetGo
 from chatterm.settings import LoadOptions, Sampling
 
 PATIENCE_SECONDS = 2.0
@@ -235,6 +235,7 @@ class LocalEngine:
         assert self.last_load
         assert self._model
         assert self._worker
+        self._worker.forget(self._worker.ask(Inspect(LetGo())))  # nobody looks inside it meanwhile
         self._kept.keep(*self.last_load, self._model, self._worker)
         self._worker = self._model = None
         return True

@@ -45,7 +45,9 @@ from chatterm.settings import LoadOptions, Sampling
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ALL = (*ARCHITECTURES, "mistral3")
+ALL = (*ARCHITECTURES, "mistral3", "gemma2")
+CAPS = {"gemma2.attn_logit_softcapping": 2.0, "gemma2.final_logit_softcapping": 1.5}
+"""So low that leaving one out would be noticed."""
 N_LAYERS, N_HEADS = 6, 4
 TEXT = tuple(range(5, 95))
 EXACT = {"cache_type_k": "f32", "cache_type_v": "f32"}
@@ -64,7 +66,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
                 arch,
                 n_layers=N_LAYERS,
                 width=128,
-                sliding_window=16 if arch == "gemma3" else None,
+                sliding_window=16 if arch.startswith("gemma") else None,
+                metadata=CAPS if arch == "gemma2" else None,
             )
         return made[arch]
 
@@ -171,6 +174,18 @@ async def test_layers_with_a_window_look_no_further(
     assert not rows[:5, :, : 60 - 15].any()
     assert (rows[:5, :, 60 - 15 :] > 0).all()
     assert (rows[5] > 0).all(), "every sixth layer sees everything"
+
+
+@pytest.mark.parametrize("arch", ALL)
+async def test_flash_attention_shows_the_same_weights(
+    engine: LocalEngine, model: Callable[[str], Path], arch: str
+) -> None:
+    await load(engine, model(arch), flash_attention="off")
+    plain = await all_rows(engine, TEXT[:40], -1, 1)
+    await load(engine, model(arch), flash_attention="on")
+    assert engine.model is not None
+    assert engine.model.flash_attention
+    np.testing.assert_allclose(await all_rows(engine, TEXT[:40], -1, 1), plain, atol=2e-3)
 
 
 async def test_quantized_keys_are_read_as_well(engine: LocalEngine, model: Callable[[str], Path]) -> None:
@@ -403,7 +418,7 @@ async def test_looks_are_answered_while_a_reply_is_written_and_change_none_of_it
     own_engine: LocalEngine, slow: Path
 ) -> None:
     await load(own_engine, slow, n_ctx=1024)
-    sampling = Sampling(temperature=1.2, seed=7, max_tokens=60)
+    sampling = Sampling(temperature=1.2, seed=7, max_tokens=150)
     alone = await ask(own_engine, Prompt(raw="the cat"), sampling)
     await own_engine.inspect(LetGo())
     seen: list[Attention] = []

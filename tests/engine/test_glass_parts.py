@@ -13,6 +13,7 @@ from support.tiny_models import write_model
 from chatterm.engine.worker.context import Context, StopFlag
 from chatterm.engine.worker.glass.ggml import Ggml
 from chatterm.engine.worker.glass.tap import Tap
+from chatterm.engine.worker.glass.weighing import is_attention, softmax
 from chatterm.engine.worker.glass.weights import Weights
 from chatterm.engine.worker.library import Library, open_library
 from chatterm.glass import entropy_bits, hide_first, shares
@@ -102,6 +103,29 @@ def test_a_file_that_was_cut_is_noticed(library: Library, tmp_path: Path) -> Non
     weights = Weights(Ggml(library.llama), path)
     with pytest.raises(ValueError, match="not whole"):
         weights.find("blk.1.ffn_down.weight")
+
+
+def test_a_sink_takes_its_share_of_the_attention() -> None:
+    rng = np.random.default_rng(0)
+    scores, sinks = rng.standard_normal((4, 3, 7)).astype(np.float32), rng.standard_normal(4).astype(np.float32)
+    column = np.broadcast_to(sinks[:, None, None], (4, 3, 1))
+    beside = np.exp(np.concatenate([scores, column], axis=-1))
+    beside /= beside.sum(axis=-1, keepdims=True)
+    found = softmax(scores, sinks)
+    np.testing.assert_allclose(found, beside[..., :-1], atol=1e-6)
+    assert (found.sum(axis=-1) < 1).all()
+    assert is_attention(found, 7)
+    np.testing.assert_allclose(softmax(scores).sum(axis=-1), 1, atol=1e-6)
+
+
+def test_numbers_that_are_no_attention_are_told_apart() -> None:
+    sound = np.tril(np.ones((2, 5, 5), np.float32)) / np.arange(1, 6, dtype=np.float32)[:, None]
+    assert is_attention(sound, 0)
+    assert not is_attention(sound[:, ::-1], 0), "somebody looks ahead"
+    assert not is_attention(sound * 1.1, 0)
+    assert not is_attention(-sound, 0)
+    assert not is_attention(sound * np.nan, 0)
+    assert not is_attention(sound * 0, 0)
 
 
 def test_hiding_the_first_token_leaves_the_others_in_proportion() -> None:

@@ -469,7 +469,8 @@ def _write(
         return _add(writer, name, values, stored_as)
 
     _add(writer, "token_embd.weight", embeddings, stored_as)
-    _add(writer, "output.weight", output, stored_as)
+    if arch != "gemma2":  # whose table of embeddings is its output, too
+        _add(writer, "output.weight", output, stored_as)
     vector("output_norm.weight", width)
     for layer in range(n_layers):
         block = f"blk.{layer}."
@@ -488,7 +489,7 @@ def _write(
         if arch in ("qwen3", "gemma3"):
             vector(block + "attn_q_norm.weight", head)
             vector(block + "attn_k_norm.weight", head)
-        if arch == "gemma3":
+        if arch in ("gemma2", "gemma3"):
             vector(block + "post_attention_norm.weight", width)
             vector(block + "post_ffw_norm.weight", width)
         if arch == "phi3":

@@ -18,6 +18,7 @@ from chatterm.engine.worker.glass.lens import Distribution, Head, difference, is
 from chatterm.engine.worker.glass.observe import Observatory, Observed
 from chatterm.engine.worker.glass.weights import Weights
 from chatterm.engine.worker.load import LoadedModel
+from chatterm.engine.worker.memory import give_back
 from chatterm.errors import ChattermError, NotVisible
 from chatterm.glass import (
     LONGEST_SPAN,
@@ -66,6 +67,7 @@ class GlassBox:
         if self._observatory is not None:
             self._observatory.close()
         self._last = None
+        give_back()
 
     def answer(self, request: GlassRequest) -> GlassResult:
         """What was asked.
