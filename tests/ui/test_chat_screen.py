@@ -531,7 +531,7 @@ async def test_trimming_shows_which_turns_the_model_no_longer_sees() -> None:
 async def test_without_a_model_the_screen_says_how_to_get_one_and_keeps_what_is_typed() -> None:
     app = make_app(with_model=False)
     async with opened(app, (80, 24)) as (pilot, screen):
-        await wait_for(pilot, lambda: "chatterm models pull" in str(screen.transcript.empty))
+        await wait_for(pilot, lambda: "F10  models" in str(screen.transcript.empty))
         await pilot.press(*"Hello", "enter")
         await wait_for(pilot, lambda: type(app.screen).__name__ == "ModelPicker")
         await pilot.press("escape")

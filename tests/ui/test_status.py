@@ -46,6 +46,14 @@ def test_where_text_goes_leaves_last(width: int) -> None:
     assert "openai:gpt-5 · ↗ api.openai.com" in row(facts, width).plain
 
 
+def test_a_download_is_shown_where_there_is_room_and_leaves_early() -> None:
+    facts = msgspec.structs.replace(FACTS, activity="ready", downloads="↓ 43 % · 2 min")
+    assert "↓ 43 % · 2 min" in row(facts, 160).plain
+    narrow = row(facts, 70).plain
+    assert "↓" not in narrow
+    assert "1,234/8,192" in narrow
+
+
 def test_nothing_is_shown_that_was_not_measured() -> None:
     assert row(Facts(activity="ready"), 80).plain.split(" · ") == ["choose a model", "● ready".ljust(63)]
 
@@ -95,6 +103,15 @@ async def test_the_model_and_the_temperature_can_be_clicked() -> None:
         await pilot.click(app.status, offset=(2, 0))
         await pilot.click(app.status, offset=(1 + app.status.render().plain.index("temp"), 0))
         await wait_for(pilot, lambda: app.asked == ["choose_model", "settings"])
+
+
+async def test_a_failed_download_can_be_clicked() -> None:
+    app = Bare()
+    async with app.run_test(size=(120, 5)) as pilot:
+        app.status.tell(model="Tiny", downloads="↓ failed", has_failed_download=True)
+        await wait_for(pilot, lambda: "↓" in app.status.render().plain)
+        await pilot.click(app.status, offset=(1 + app.status.render().plain.index("failed"), 0))
+        await wait_for(pilot, lambda: app.asked == ["downloads"])
 
 
 async def test_a_flood_of_facts_is_drawn_few_times_and_ends_with_the_newest() -> None:
