@@ -21,6 +21,7 @@ from chatterm.ui.glass.marks import bar, named, percent, shade
 from chatterm.ui.glass.panel import GlassPanel
 from chatterm.ui.glass.shaper import Shaper
 from chatterm.ui.glass.source import TYPED
+from chatterm.ui.glass.tabs import Tabs
 from chatterm.ui.glass.tinting import LEGENDS, Tint
 from chatterm.ui.glass.token_view import TokenKind, shown, wrapped
 from chatterm.ui.glass.tour import ASK_FIRST, STATIONS, TourBar
@@ -225,7 +226,8 @@ async def test_the_mouse_puts_the_cursor_on_a_token_and_opens_views() -> None:
         await ask(pilot, screen, "Count for me")
         await pilot.click(glass.token_view, offset=(1, 0))
         await wait_for(pilot, lambda: glass.token_view.cursor == 0)
-        await pilot.click("Tabs", offset=(14, 0))
+        tabs = glass.query_one(Tabs)
+        await pilot.click(tabs, offset=(1 + tabs.render().plain.index("Next"), 0))
         await wait_for(pilot, lambda: glass.view is ViewName.NEXT)
 
 

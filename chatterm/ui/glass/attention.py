@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from textual.content import Content
@@ -27,7 +26,9 @@ def tints(row: Sequence[float]) -> list[float | None]:
     return [weight / most for weight in row]
 
 
-def lines(seen: Attention, pieces: Sequence[bytes], width: int, *, hides_first: bool) -> list[Content]:
+def lines(
+    seen: Attention, pieces: Sequence[bytes], width: int, *, hides_first: bool, n_strongest: int = N_STRONGEST
+) -> list[Content]:
     """The strongest tokens as bars, then the grid.
 
     Args:
@@ -35,9 +36,10 @@ def lines(seen: Attention, pieces: Sequence[bytes], width: int, *, hides_first: 
         pieces: The tokens' bytes, at least up to the one that looks.
         width: In cells.
         hides_first: Whether the first token is left out, and the others' weights add up to 1 without it.
+        n_strongest: Tokens that get a bar.
     """
     row = row_of(seen, hides_first=hides_first)
-    places = sorted(range(len(row)), key=lambda place: -row[place])[:N_STRONGEST]
+    places = sorted(range(len(row)), key=lambda place: -row[place])[:n_strongest]
     drawn = [
         Content.assemble(
             f"{place + 1:>5} ",
@@ -61,12 +63,13 @@ def grid(seen: Attention, width: int) -> list[Content]:
     n_heads = max((len(heads) for heads in seen.bits), default=0)
     cells = 2 if 8 + 2 * n_heads <= width else 1
     n_shown = min(n_heads, max(width - 8, 1) // cells)
-    most = math.log2(max(len(seen.row), 2))
-    drawn = [Content.styled(f"layer   heads 1 to {n_heads}; the darker, the fewer tokens a head looks at", MUTED)]
+    all_bits = [bits for heads in seen.bits for bits in heads]
+    least, most = min(all_bits, default=0.0), max(all_bits, default=0.0)
+    drawn = [Content.styled(f"layer  heads 1 to {n_heads}; darker ones look at fewer tokens", MUTED)]
     for layer, heads in zip(seen.layers, seen.bits, strict=True):
         parts = [
             (
-                shade(1 - bits / most) * cells,
+                shade((most - bits) / (most - least or 1.0)) * cells,
                 "$text-accent reverse" if (layer, number) == (seen.layer, seen.head) else "$text-primary",
             )
             for number, bits in enumerate(heads[:n_shown])
@@ -82,9 +85,11 @@ def map_lines(seen: AttentionMap, pieces: Sequence[bytes], width: int) -> list[C
     cells = 2 if _MAP_LABEL + 2 * len(seen.rows) + 8 <= width else 1
     n_shown = min(len(seen.rows), max(width - _MAP_LABEL - 8, 4) // cells)
     first = len(seen.rows) - n_shown
-    told = f"each row is a token and where it looks, from the {n_shown} tokens up to this one; at the end what it takes from before"
-    drawn = [Content.styled(told, MUTED)]
-    for number, row in enumerate(seen.rows[first:], start=first):
+    told = "each row is a token and where it looks, this one first"
+    end = "before"
+    drawn = [Content.styled(f"{told:<{_MAP_LABEL + n_shown * cells}} {end:>6}", MUTED)]
+    for number in range(len(seen.rows) - 1, first - 1, -1):
+        row = seen.rows[number]
         most = max(row, default=0.0) or 1.0
         shades = "".join(shade(weight / most) * cells for weight in row[first : number + 1])
         before = seen.before[number] + sum(row[:first])

@@ -15,6 +15,8 @@ from chatterm.settings import Sampling
 from chatterm.ui.glass.marks import MUTED, bar, named, percent
 
 _TOKEN_CELLS = 14
+_WIDE = 70
+"""Columns from which sentences are whole."""
 STAGE_NAMES = {
     "penalties": "penalties",
     "top_k": "top-k",
@@ -70,13 +72,13 @@ def lines(
         row: The candidate under the cursor.
         n_stages: At other settings, after how many stages of the sampler; None for all.
     """
-    cells = min(max((width - _TOKEN_CELLS - 32) // 2, 6), 24)
+    cells = min(max((width - _TOKEN_CELLS - 26) // 2, 6), 24)
     found, stages = reshaped(seen, sampling, n_stages) if sampling is not None else (lens.candidates(seen), [])
     found = found[:n_rows]
     last = stages[-1].stage if stages and n_stages is not None else ""
     after = {"": "after sampling", "raw": "before sampling"}.get(last, f"after {STAGE_NAMES.get(last, last)}")
     drawn = [
-        headline(seen),
+        headline(seen, width),
         Content.styled(f"{'':{_TOKEN_CELLS}} {'the model':<{cells + 7}} {after}", MUTED),
     ]
     how = "chosen" if seen.is_chosen else "drawn"
@@ -125,8 +127,9 @@ def expected_lines(seen: Lens, width: int) -> list[Content]:
     return drawn
 
 
-def headline(seen: Measured) -> Content:
-    """What was drawn, how likely it was, and how undecided the model."""
+def headline(seen: Measured, width: int = 80) -> Content:
+    """What was drawn, how likely it was, and how undecided the model; in fewer words where there is little room."""
+    by, bits = ("by ", " bits") if width >= _WIDE else ("", "")
     parts: list[Content | str | tuple[str, str]] = [
         ("end of the reply" if seen.is_end else named(seen.piece, 20).strip(), "bold")
     ]
@@ -135,9 +138,9 @@ def headline(seen: Measured) -> Content:
     if seen.rank is not None:
         parts.append((f" · rank {seen.rank:,}", MUTED))
     if seen.surprise is not None:
-        parts.append((f" · surprise {seen.surprise:.1f} bits", MUTED))
+        parts.append((f" · surprise {seen.surprise:.1f}{bits}", MUTED))
     if seen.entropy is not None:
-        parts.append((f" · undecided by {seen.entropy:.1f} bits", MUTED))
+        parts.append((f" · undecided {by}{seen.entropy:.1f} bits", MUTED))
     return Content.assemble(*parts)
 
 

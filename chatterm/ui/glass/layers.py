@@ -19,12 +19,14 @@ def lines(seen: Lens, width: int) -> list[Content]:
     n_best = max(1, min(3, (width - _OTHER_CELLS) // (_TOKEN_CELLS + 8)))
     rivals = [named(rival.piece, 10).strip() for rival in seen.rivals[:2]]
     chosen = named(seen.chosen.piece, 12).strip()
-    told = [(f"layer, likeliest tokens, then {chosen}'s rank and the entropy in bits", MUTED)]
-    heads = [Content.assemble(*told)]
-    if rivals:
-        names = zip(rivals, _RIVALS, strict=False)
-        followed = [part for name, colour in names for part in ((name, colour), "  ")]
-        heads.append(Content.assemble(("bars follow ", MUTED), *followed))
+    names = zip(rivals, _RIVALS, strict=False)
+    followed = [part for name, colour in names for part in ((name, colour), "  ")]
+    heads = [
+        Content.assemble(("bars follow ", MUTED), *followed, (f" the rank is that of {chosen}", MUTED)),
+        Content.styled(
+            f"{'layer':<7}{'likeliest tokens':<{n_best * (_TOKEN_CELLS + 8)}}{'':{_BAR_CELLS}}   rank  bits", MUTED
+        ),
+    ]
     return [*heads, *(_row(layer, seen, n_best) for layer in reversed(seen.layers))]
 
 

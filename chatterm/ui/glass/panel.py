@@ -10,16 +10,14 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import msgspec
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import var
-from textual.style import Style
 from textual.timer import Timer
-from textual.widget import Widget
 from textual.widgets import Static
 
 from chatterm import lens
@@ -48,11 +46,12 @@ from chatterm.ui.glass.glossary import TERM_OF, Glossary
 from chatterm.ui.glass.marks import MUTED, named
 from chatterm.ui.glass.shaper import Shaper
 from chatterm.ui.glass.source import TYPED, GlassSource, GlassToken, WindowSeen
+from chatterm.ui.glass.tabs import Tabs
 from chatterm.ui.glass.tinting import LEGENDS, Tint, tints
 from chatterm.ui.glass.token_view import TokenKind, TokenView
 from chatterm.ui.glass.tour import ASK_FIRST, STATIONS, TourBar
 from chatterm.ui.glass.view_body import ViewBody
-from chatterm.ui.glass.views import VIEWS, ViewName
+from chatterm.ui.glass.views import BRIEF, VIEWS, ViewName
 from chatterm.ui.widgets.key_row import Hint, KeyRow
 
 PAUSE_SECONDS = 0.08
@@ -62,44 +61,15 @@ LOOKING = "looking …"
 NO_WORDS = Similarity((), (), (), (), 0.0)
 N_EXPECTED = 10
 """Tokens that are shown of what the model expected at a place that it did not write."""
-
-
-class Tabs(Widget):
-    """The names of the views; a click opens one."""
-
-    DEFAULT_CSS = "Tabs { height: 1; padding: 0 1; background: $panel; pointer: pointer; }"
-    ALLOW_SELECT = False
-
-    current: var[ViewName] = var(ViewName.TOKENS)
-
-    class Chosen(Message):
-        """A view was clicked."""
-
-        def __init__(self, name: ViewName) -> None:
-            super().__init__()
-            self.name = name
-
-    def watch_current(self) -> None:
-        """Draw it."""
-        self.refresh()
-
-    def render(self) -> Content:
-        """Number and name of each, shorter where there is little room."""
-        full = [f"{i} {view.title}" for i, view in enumerate(VIEWS.values(), start=1)]
-        n_letters, room = sum(map(len, full)), self.content_size.width
-        fits = n_letters + len(full) - 1 <= room
-        parts = []
-        for (name, view), title in zip(VIEWS.items(), full, strict=True):
-            is_current = name is self.current
-            shown = title if fits or is_current else title[: 2 + min(4, len(view.title))]
-            style = "bold $text-accent underline" if is_current else MUTED
-            parts.append(Content.styled(shown, style).stylize(Style.from_meta({"view": name.value})))
-        return Content("  " if n_letters + 2 * len(full) - 2 <= room else " ").join(parts)
-
-    def on_click(self, event: events.Click) -> None:
-        """Open the view that was clicked."""
-        if name := event.style.meta.get("view"):
-            self.post_message(self.Chosen(ViewName(name)))
+MORE_KEYS = (
+    Hint("esc", "close", "close"),
+    Hint("?", "words", "glossary"),
+    Hint("g", "tour", "tour"),
+    Hint("y", "copy", "copy_text"),
+    Hint("Y", "JSON", "copy_json"),
+)
+LOW = 27
+"""Rows below which everything is said in one line."""
 
 
 class GlassPanel(Vertical):
@@ -134,6 +104,12 @@ class GlassPanel(Vertical):
         & > #view { height: 3fr; }
         & #body { height: auto; }
         & > Shaper { display: none; }
+        &.-low {
+            & > #caption, & > #legend { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+            & > #legend { border-bottom: none; }
+            & > TokenView { margin-top: 0; }
+            & > #more { display: none; }
+        }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -193,6 +169,7 @@ class GlassPanel(Vertical):
             yield Static(id="body", markup=False)
         yield Shaper()
         yield KeyRow()
+        yield KeyRow(id="more")
 
     def on_mount(self) -> None:
         """Draw the first view."""
@@ -369,11 +346,11 @@ class GlassPanel(Vertical):
         """Draw the parts that belong to a view."""
         spec = VIEWS[self.view]
         self.query_one(Tabs).current = self.view
-        self.query_one("#caption", Static).update(spec.caption)
-        hints = [Hint(key, label, action) for key, label, action in spec.keys]
-        more = [Hint("?", "words", "glossary"), Hint("g", "tour", "tour"), Hint("esc", "close", "close")]
-        more += [Hint("y", "copy", "copy_text"), Hint("Y", "JSON", "copy_json")]
-        self.query_one(KeyRow).show([Hint("← →", "token", ""), *hints, *more])
+        is_low = self.has_class("-low")
+        self.query_one("#caption", Static).update(BRIEF[self.view] if is_low else spec.caption)
+        hints = [Hint("← →", "token", ""), *(Hint(key, label, action) for key, label, action in spec.keys)]
+        self.query_one(KeyRow).show([*hints, *MORE_KEYS] if is_low else hints)
+        self.query_one("#more", KeyRow).show(MORE_KEYS)
         if self.view is not ViewName.NEXT:
             self.query_one(Shaper).display = False
         self.query_one("#legend", Static).update(self._legend())
@@ -383,7 +360,7 @@ class GlassPanel(Vertical):
             layer = "all layers" if self.at_layer is None else f"layer {self.at_layer + 1}"
             head = "all heads" if self.at_head is None else f"head {self.at_head + 1}"
             first = "first token left out" if self.hides_first else "first token shown"
-            return f"{layer} · {head} · {first}; the stronger the colour, the more weight"
+            return f"{layer} · {head} · {first}; stronger colour, more weight"
         n_typed = sum(token.part == TYPED for token in self.tokens)
         typed = f", {n_typed:,} of them in what you are typing" if n_typed else ""
         return f"{len(self.tokens):,} tokens{typed} · {self.tint.value}: {LEGENDS[self.tint]}"
@@ -401,7 +378,10 @@ class GlassPanel(Vertical):
             case ViewName.NEXT, _ if measured is not None and not self._why_not:
                 self.body.offer(candidates.FIRST_LINE, len(measured.pieces))
             case ViewName.BRANCHES, BranchesSeen(found) if not self._why_not:
+                was_empty = not self.body.n_rows
                 self.body.offer(branches.FIRST_LINE, len(found))
+                if was_empty and self.token_view.has_focus:
+                    self.body.focus()
             case _:
                 if self.body.has_focus and self.view not in (ViewName.NEXT, ViewName.BRANCHES):
                     self.token_view.focus()
@@ -437,7 +417,8 @@ class GlassPanel(Vertical):
             case ViewName.WINDOW, WindowSeen() as seen:
                 return window.lines(seen, width)
             case ViewName.ATTENTION, Attention() as seen:
-                return attention.lines(seen, [one.piece for one in self.tokens], width, hides_first=self.hides_first)
+                pieces, n = [one.piece for one in self.tokens], 8 if self.body.size.height > LOW // 2 else 4
+                return attention.lines(seen, pieces, width, hides_first=self.hides_first, n_strongest=n)
             case ViewName.ATTENTION, AttentionMap() as seen:
                 return attention.map_lines(seen, [one.piece for one in self.tokens], width)
             case ViewName.VECTORS, Similarity(words=()):
@@ -445,7 +426,7 @@ class GlassPanel(Vertical):
             case ViewName.VECTORS, Similarity() as seen:
                 return vectors.scatter(seen, width, max(self.query_one("#view").size.height - 3, 6))
             case ViewName.VECTORS, Drift() as seen:
-                return vectors.drift_lines(seen, self._drift(self.token_view.cursor))
+                return vectors.drift_lines(seen, self._drift(self.token_view.cursor), width)
             case ViewName.LAYERS, Lens() as seen:
                 return layers.lines(seen, width)
             case ViewName.VECTORS, Neighbours() as seen:
@@ -577,7 +558,10 @@ class GlassPanel(Vertical):
         self._draw()
 
     def on_resize(self) -> None:
-        """Draw for the new width."""
+        """Draw for the new size."""
+        if self.has_class("-low") != (is_low := self.size.height < LOW):
+            self.set_class(is_low, "-low")
+            self._show_view()
         self.call_after_refresh(self._draw)
 
     def action_view(self, name: str) -> None:

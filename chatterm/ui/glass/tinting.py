@@ -24,11 +24,11 @@ class Tint(StrEnum):
 
 
 LEGENDS = {
-    Tint.BOUNDARIES: "each change of colour is the border of a token",
-    Tint.PROBABILITY: "the stronger, the less likely the token was; underlined below 50 %, bold below 20 %",
-    Tint.SURPRISE: "the stronger, the more surprising; underlined from 5 bits, bold from 8 (one in 256)",
-    Tint.ENTROPY: "the stronger, the more undecided the model was; underlined from 3 bits, bold from 4.8",
-    Tint.RANK: "plain was the model's first choice; underlined from rank 10, bold from rank 40",
+    Tint.BOUNDARIES: "a new colour is a new token",
+    Tint.PROBABILITY: "strong is unlikely; underlined below 50 %, bold below 20 %",
+    Tint.SURPRISE: "strong is surprising; underlined from 5 bits, bold from 8",
+    Tint.ENTROPY: "strong is undecided; underlined from 3 bits, bold from 4.8",
+    Tint.RANK: "plain is the first choice; underlined from rank 10, bold from 40",
 }
 
 

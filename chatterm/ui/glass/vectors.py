@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
 from chatterm.glass import Drift, DriftRequest, Neighbours, Similarity
@@ -41,17 +42,12 @@ def lines(seen: Neighbours, width: int) -> list[Content]:
     ]
 
 
-def drift_lines(seen: Drift, asked: DriftRequest) -> list[Content]:
+def drift_lines(seen: Drift, asked: DriftRequest, width: int = 80) -> list[Content]:
     """How similar a word stays to itself in two sentences, layer by layer."""
     return [
-        Content.styled(
-            "The same word in two sentences: from layer to layer it drifts apart, since its neighbours flow into it.",
-            MUTED,
-        ),
-        Content.assemble(("1  ", MUTED), line(asked.first)),
-        Content.assemble(("2  ", MUTED), line(asked.second)),
-        Content(""),
-        Content.assemble((line(seen.word), "bold"), (": cosine of its two vectors, 1.000 is the same", MUTED)),
+        Content.assemble(("1  ", MUTED), *_around(asked.word, asked.first, width - 3)),
+        Content.assemble(("2  ", MUTED), *_around(asked.word, asked.second, width - 3)),
+        Content.assemble((line(seen.word), "bold"), (" flows apart from layer to layer; 1.000 is the same", MUTED)),
         *(
             Content.assemble(
                 ("table" if not layer else f"{layer:>5}", MUTED),
@@ -62,6 +58,20 @@ def drift_lines(seen: Drift, asked: DriftRequest) -> list[Content]:
             for layer, cosine in enumerate(seen.cosines)
         ),
     ]
+
+
+def _around(word: str, sentence: str, cells: int) -> list[tuple[str, str]]:
+    """A sentence on one line, cut on both sides of the word where it is too long; only what stands before it counts."""
+    before, _, after = line(sentence).rpartition(line(word))
+    room = max(cells - cell_len(word), 8)
+    if cell_len(before) > room:
+        while before and cell_len(before) > room - 1:
+            before = before[1:]
+        before = f"…{before}"
+    room -= cell_len(before)
+    if cell_len(after) > room:
+        after = set_cell_size(after, room - 1) + "…" if room > 1 else ""
+    return [(before, ""), (line(word), "bold"), (after, MUTED)]
 
 
 def scatter(seen: Similarity, width: int, height: int) -> list[Content]:

@@ -27,6 +27,23 @@ class View(NamedTuple):
     keys: tuple[tuple[str, str, str], ...] = ()
     """Key, word and action of what can be done there."""
 
+    @property
+    def short(self) -> str:
+        """The title where there is little room."""
+        return self.title[:5]
+
+
+BRIEF = {
+    ViewName.TOKENS: "What was really sent: text cut into tokens, each only a number.",
+    ViewName.NEXT: "How likely each next token was, what sampling made of it, and the draw.",
+    ViewName.WINDOW: "All that the model can look back on, until the window is full.",
+    ViewName.ATTENTION: "Where this token looks for context. It is no explanation.",
+    ViewName.LAYERS: "What it would have said after each layer (raw logit lens).",
+    ViewName.VECTORS: "Meaning as numbers: what is used alike lies near each other.",
+    ViewName.BRANCHES: "The road not taken: all answers, and where they part.",
+}
+"""The captions on one line, for small terminals."""
+
 
 VIEWS = {
     ViewName.TOKENS: View(

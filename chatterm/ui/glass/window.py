@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
-from chatterm.text import amount
+from chatterm.text import amount, line
 from chatterm.ui.glass.marks import MUTED
 from chatterm.ui.glass.source import WindowPart, WindowSeen
 
 _COLOURS = ("$text-accent", "$text-primary", "$text-secondary", "$text-success")
-_NAME_CELLS = 30
+_MOST_NAME_CELLS, _LEAST_NAME_CELLS = 30, 10
+_OTHER_CELLS = 30
+"""Of a row, beside the name."""
 
 
 def lines(seen: WindowSeen, width: int) -> list[Content]:
     """The bar, then a row for each part and for what is free."""
     n_used = sum(part.n_tokens for part in seen.parts)
     n_free = max(seen.n_ctx - n_used, 0)
+    cells = min(max(width - _OTHER_CELLS, _LEAST_NAME_CELLS), _MOST_NAME_CELLS)
     drawn = [strip(seen, min(width, 100)), Content("")]
-    drawn += [_row(part, _COLOURS[i % len(_COLOURS)], seen.n_ctx) for i, part in enumerate(seen.parts)]
-    drawn.append(_row(WindowPart("free", n_free), "$foreground 30%", seen.n_ctx))
+    drawn += [_row(part, _COLOURS[i % len(_COLOURS)], seen.n_ctx, cells) for i, part in enumerate(seen.parts)]
+    drawn.append(_row(WindowPart("free", n_free), "$foreground 30%", seen.n_ctx, cells))
     n_reused = sum(part.n_reused for part in seen.parts)
     said = [f"{n_used:,} of {seen.n_ctx:,} tokens"]
     if n_reused:
@@ -41,16 +45,20 @@ def strip(seen: WindowSeen, width: int) -> Content:
     return Content.assemble(*pieces, ("░" * room, "$foreground 30%"))
 
 
-def _row(part: WindowPart, colour: str, n_ctx: int) -> Content:
-    name = part.name if len(part.name) <= _NAME_CELLS else f"{part.name[: _NAME_CELLS - 1]}…"
-    reused = f"  {part.n_reused:,} from the cache" if part.n_reused else ""
+def _row(part: WindowPart, colour: str, n_ctx: int, cells: int) -> Content:
+    reused = f"  {part.n_reused:,} cached" if part.n_reused else ""
     return Content.assemble(
         ("█ ", colour),
-        name.ljust(_NAME_CELLS),
+        _fitted(line(part.name), cells),
         f"{part.n_tokens:>7,}",
         (f" {part.n_tokens / max(n_ctx, 1):>6.1%}".replace("%", " %"), MUTED),
         (reused, MUTED),
     )
+
+
+def _fitted(name: str, cells: int) -> str:
+    """A name in so many cells."""
+    return set_cell_size(set_cell_size(name, cells - 1) + "…" if cell_len(name) > cells else name, cells)
 
 
 def text(seen: WindowSeen) -> str:
