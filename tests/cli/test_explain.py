@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -13,13 +14,14 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 from support.command import run
+from support.fake_server import Answer, FakeServer, chunk, event
 from support.plain_llama import PlainLlama
 from support.tiny_models import write_model, write_recurrent
 
-from chatterm import tutor
+from chatterm import paths, tutor
 from chatterm.cli.explaining import gather
 from chatterm.cli.explaining.tables import CAPTIONS
-from chatterm.settings import Sampling
+from chatterm.settings import Sampling, save
 
 TITLES = ("TOKENS", "WHAT MAY COME NEXT", "WHERE IT LOOKS", "LAYER BY LAYER", "MEANING AS NUMBERS")
 NASTY = 'the cat </text></pre><script>alert("é🙂")</script> <img src=x onerror=alert(1)> & "dog" [bold] \x1b[31m\u202e'
@@ -229,3 +231,26 @@ def test_with_no_model_named_the_tutor_is_explained() -> None:
     found = explained("What is a token?", "--tokens", "--next")
     assert found["model"] in tutor.NAME
     assert found["next"]["temperature"] < Sampling().temperature, "it has one of its own"
+
+
+def test_of_a_model_on_a_server_is_shown_what_it_tells(tmp_path: Path) -> None:
+    def entry(token: str, p: float) -> dict[str, Any]:
+        return {"token": token, "bytes": list(token.encode()), "logprob": math.log(p)}
+
+    made = chunk("yes")
+    made["choices"][0]["logprobs"] = {
+        "content": [{**entry("yes", 0.6), "top_logprobs": [entry("yes", 0.6), entry("no", 0.3)]}]
+    }
+    with FakeServer() as fake:
+        save(paths.settings_file(), {"servers": {"fake": {"base_url": fake.url}}})
+        fake.answers = [Answer([event(made), event("[DONE]")]) for _ in range(2)]
+        found = explained("Is it?", "--model", "fake:tiny")
+        done = run("explain", "Is it?", "--model", "fake:tiny")
+    assert set(found["missing"]) == {"tokens", "attention", "layers", "neighbours"}
+    assert [row["probability"] for row in found["next"]["candidates"]] == pytest.approx([0.6, 0.3])
+    assert found["next"]["candidates"][0]["share"] is None
+    assert found["next"]["drawn"]["text"] == "yes"
+    assert done.returncode == 0, done.stderr
+    assert "“yes”" in done.stdout
+    assert "60.0%" in done.stdout
+    assert done.stdout.count("\n\n") > 4

@@ -184,8 +184,10 @@ def _next(canvas: Canvas, found: Next) -> None:
         y = canvas.y
         canvas.text(left - 10, y + _ROW / 2, _short(row.token.text, 20), anchor="end")
         canvas.box(left, y + 3, _BAR * row.probability, 9, "more", opacity=0.4, note=percent(row.probability))
-        canvas.box(left, y + 13, _BAR * row.share, 7, "more", note=percent(row.share))
-        cut = f"cut by {row.cut_by.replace('_', '-')}" if row.cut_by else f"{percent(row.share)} to be drawn"
+        cut = f"cut by {row.cut_by.replace('_', '-')}" if row.cut_by else ""
+        if row.share is not None:
+            canvas.box(left, y + 13, _BAR * row.share, 7, "more", note=percent(row.share))
+            cut = cut or f"{percent(row.share)} to be drawn"
         is_drawn = "  ◀ drawn" if row.token == found.drawn else ""
         canvas.text(left + _BAR + 10, y + _ROW / 2, f"{percent(row.probability):>6}  {cut}{is_drawn}", "small")
         canvas.y += _ROW

@@ -85,8 +85,8 @@ class CandidateRow(msgspec.Struct, frozen=True):
     token: Shown
     probability: float
     """Of the model itself."""
-    share: float
-    """Of being drawn, after all stages; 0 where it was cut."""
+    share: float | None
+    """Of being drawn, after all stages; 0 where it was cut, null where a server does not tell."""
     cut_by: str
     """The stage that cut it; "" for none."""
 
@@ -97,8 +97,8 @@ class Next(msgspec.Struct, frozen=True):
     candidates: tuple[CandidateRow, ...]
     others: float
     """The probability of all other tokens together."""
-    bits: float
-    """Entropy: 0 is certain, n is as if among 2**n tokens."""
+    bits: float | None
+    """Entropy: 0 is certain, n is as if among 2**n tokens; null where a server does not tell."""
     drawn: Shown
     temperature: float
 
@@ -267,9 +267,9 @@ class _Gathering:
             raise ServerError("Not available here, because the server does not tell what else it might have said.")
         self.drawn = measured.id
         return Next(
-            candidates=tuple(map(_candidate, rows)),
+            candidates=tuple(_candidate(row, has_share=bool(measured.shares)) for row in rows),
             others=max(0.0, 1 - sum(row.probability for row in rows)),
-            bits=measured.entropy or 0.0,
+            bits=measured.entropy,
             drawn=_shown(measured.id, measured.piece),
             temperature=sampling.temperature,
         )
@@ -403,8 +403,8 @@ def _of(piece: Piece) -> Shown:
     return _shown(piece.id, piece.piece)
 
 
-def _candidate(row: Candidate) -> CandidateRow:
-    return CandidateRow(_shown(row.id, row.piece), row.probability, row.share, row.cut_by)
+def _candidate(row: Candidate, *, has_share: bool) -> CandidateRow:
+    return CandidateRow(_shown(row.id, row.piece), row.probability, row.share if has_share else None, row.cut_by)
 
 
 def _only(seen: Attention, layer: int | None, head: int | None) -> Attention:

@@ -77,13 +77,14 @@ def _kind(kind: str) -> str:
 
 
 def _next(found: Next) -> Iterator[str]:
-    rows: list[tuple[str, ...]] = [("text", "probability", "", "to be drawn", "")]
+    to_be_drawn = "to be drawn" if found.candidates[0].share is not None else ""
+    rows: list[tuple[str, ...]] = [("text", "probability", "", to_be_drawn, "")]
     rows += [
         (
             quoted(row.token.text),
             percent(row.probability),
             bar(row.probability),
-            percent(row.share),
+            "" if row.share is None else percent(row.share),
             f"cut by {row.cut_by.replace('_', '-')}" if row.cut_by else "drawn" if row.token == found.drawn else "",
         )
         for row in found.candidates
@@ -92,7 +93,10 @@ def _next(found: Next) -> Iterator[str]:
     yield from _table(rows)
     yield ""
     drawn = "" if any(row.token == found.drawn for row in found.candidates) else f" Drawn: {quoted(found.drawn.text)}."
-    yield f"Uncertainty: {found.bits:.2f} bits, as if among {2**found.bits:,.1f} equally likely tokens.{drawn}"
+    if found.bits is None:
+        yield f"The server tells no more than these.{drawn}"
+    else:
+        yield f"Uncertainty: {found.bits:.2f} bits, as if among {2**found.bits:,.1f} equally likely tokens.{drawn}"
 
 
 def _looks(found: Looks) -> Iterator[str]:
