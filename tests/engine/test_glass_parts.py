@@ -11,12 +11,17 @@ import pytest
 from support.tiny_models import write_model
 
 from chatterm.engine.worker.context import Context, StopFlag
+from chatterm.engine.worker.glass import observe
+from chatterm.engine.worker.glass.box import GlassBox
 from chatterm.engine.worker.glass.ggml import Ggml
 from chatterm.engine.worker.glass.tap import Tap
 from chatterm.engine.worker.glass.weighing import is_attention, softmax
 from chatterm.engine.worker.glass.weights import Weights
 from chatterm.engine.worker.library import Library, open_library
-from chatterm.glass import entropy_bits, hide_first, shares
+from chatterm.engine.worker.load import load
+from chatterm.errors import OutOfMemory
+from chatterm.glass import AbilitiesRequest, GlassAbilities, entropy_bits, hide_first, shares
+from chatterm.settings import LoadOptions
 
 TEXT = list(range(5, 25))
 
@@ -103,6 +108,22 @@ def test_a_file_that_was_cut_is_noticed(library: Library, tmp_path: Path) -> Non
     weights = Weights(Ggml(library.llama), path)
     with pytest.raises(ValueError, match="not whole"):
         weights.find("blk.1.ffn_down.weight")
+
+
+def test_memory_that_is_short_for_a_while_turns_nothing_off_for_good(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag = StopFlag()
+    model = load(
+        library, write_model(tmp_path / "model.gguf"), LoadOptions(n_ctx=512, n_threads=1), flag, lambda _: None
+    )
+    box = GlassBox(model, flag)
+    with monkeypatch.context() as patch, pytest.raises(OutOfMemory, match="are free"):
+        patch.setattr(observe, "free_bytes", lambda: 1000.0)
+        box.answer(AbilitiesRequest())
+    assert box.answer(AbilitiesRequest()) == GlassAbilities()
+    box.close()
+    model.close()
 
 
 def test_a_sink_takes_its_share_of_the_attention() -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from chatterm.engine.base import Engine, Prompt, PromptPiece
-from chatterm.errors import NotVisible, ServerError
+from chatterm.errors import NotVisible, OutOfMemory, ServerError
 from chatterm.events import Measured
 from chatterm.glass import (
     LONGEST_SPAN,
@@ -228,7 +228,7 @@ class _Gathering:
                 continue
             try:
                 found[section] = await getattr(self, f"_{section}")()
-            except (NotVisible, ServerError) as error:
+            except (NotVisible, OutOfMemory, ServerError) as error:
                 if self.wanted.layer or self.wanted.head:
                     raise
                 missing[section] = error.message

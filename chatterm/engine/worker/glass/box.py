@@ -74,6 +74,7 @@ class GlassBox:
 
         Raises:
             NotVisible: it cannot be seen here, or makes no sense; says why.
+            OutOfMemory: there is no room for it now; there may be later.
             LoadCancelled: it was stopped.
         """
         if isinstance(request, LetGo):
@@ -104,7 +105,7 @@ class GlassBox:
         """What can be seen, found out once.
 
         Raises:
-            LoadCancelled: it was stopped; it is found out the next time.
+            LoadCancelled, OutOfMemory: it is found out the next time.
         """
         if self._abilities is None:
             self._abilities = self._examine()

@@ -19,7 +19,7 @@ from chatterm.engine.worker.glass.ggml import FloatArray, Ggml
 from chatterm.engine.worker.glass.tap import Tap
 from chatterm.engine.worker.glass.weighing import flash_weights
 from chatterm.engine.worker.load import LoadedModel
-from chatterm.errors import LoadCancelled, NotVisible
+from chatterm.errors import LoadCancelled, NotVisible, OutOfMemory
 from chatterm.memory import free_bytes
 from chatterm.text import amount
 
@@ -91,7 +91,8 @@ class Observatory:
             reduce: What to keep of each layer's attention; None leaves attention out.
 
         Raises:
-            NotVisible: there is not enough memory for it, or what is seen makes no sense.
+            NotVisible: what is seen makes no sense.
+            OutOfMemory: there is no room for the context now.
             LoadCancelled: it was stopped.
         """
         tokens = list(tokens)
@@ -188,7 +189,7 @@ class Observatory:
         """A context of a size, of the same kind as the chat's."""
         needed, free = self._model.window.cost.bytes_for(n_ctx), free_bytes()
         if needed > _SPARE * free:
-            raise NotVisible(
+            raise OutOfMemory(
                 f"Looking inside takes {amount(needed)} beside the chat, {amount(free)} are free.",
                 "Close other programs, or load the model with a smaller context window.",
             )
