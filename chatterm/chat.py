@@ -137,6 +137,12 @@ class Chat:
         return _prompt(self.turns, self.effective)
 
     @property
+    def asked(self) -> Prompt:
+        """What the model reads to answer the last question, whether there is an answer already or not."""
+        places = [place for place, turn in enumerate(self.turns) if turn.role is Role.USER]
+        return _prompt(self.turns[: places[-1] + 1] if places else [], self.effective)
+
+    @property
     def model(self) -> ModelInfo | None:
         """The model that is loaded."""
         return self.engine.model

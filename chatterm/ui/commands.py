@@ -80,6 +80,8 @@ COMMANDS: tuple[Command, ...] = (
             when="has_model", group="Glass box"),
     Command("tour", "", "Tour", "What happens from your text to the answer, in seven stations on your own words",
             when="has_model", group="Glass box"),
+    Command("temperatures", "", "Temperature, side by side", "The last question at three temperatures, with the same random numbers; keep the answer that you like",
+            when="can_regenerate", group="Glass box"),
     Command("toggle_reasoning", "ctrl+t", "Reasoning", "Unfold what the model thought last, or fold it again",
             when="has_reply"),
     Command("unqueue", "", "Take back queued message", "Put the last queued message back into the prompt; up in an empty prompt does it, too",

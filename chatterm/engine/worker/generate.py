@@ -290,7 +290,7 @@ class Reply:
             n_generated=len(self.ids) - self.n_resumed,
             seed=self.seed,
             prefill_seconds=self.prefill_seconds,
-            first_token_seconds=self.first_token - self.begin,
+            first_token_seconds=self.first_token - self.begin if self.first_token else 0.0,
             decode_seconds=self.last_token - self.first_token,
             n_used=len(self.context.tokens),
             n_ctx=self.context.n_ctx,

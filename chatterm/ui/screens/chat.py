@@ -383,6 +383,23 @@ class ChatScreen(CommandScreen):
         """Let the reply wait."""
         self.action_stop()
 
+    @work(exclusive=True, group="temperatures")
+    async def action_temperatures(self) -> None:
+        """The last question at several temperatures; one may become another answer."""
+        question = self.state.last_question
+        if question is None or not self.state.can_regenerate:
+            self.notify("Ask something first, and let the answer end.", title="Nothing to compare yet")
+            return
+        from chatterm.ui.screens.temperatures import Temperatures  # late: many never open it
+
+        self.composer.hold()
+        sampling = self.chat.effective.sampling
+        wish = await self.app.push_screen_wait(
+            Temperatures(self.chat.engine, self.chat.asked, question.id, sampling, self._engine_free)
+        )
+        if wish is not None:
+            self.transcript.begin_with(wish)
+
     def on_by_hand_switched(self) -> None:
         """Another answer is open."""
         self.transcript.show_open()

@@ -41,7 +41,7 @@ BRIEF_LOOP = "The loop by hand: rate every token, draw one, append it, read all 
 _STEP_KEYS = (
     Hint("space", "one token", "step"),
     Hint("⌫", "back", "back"),
-    Hint("d", "draw again", "again"),
+    Hint("d", "again", "again"),
     Hint("enter", "pick", "candidates"),
     Hint("r", "run on", "run_on"),
     Hint("esc", "done", "close"),

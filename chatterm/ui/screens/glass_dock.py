@@ -92,8 +92,15 @@ class GlassDock(ByHand):
             await self.fill()
         else:  # the engine writes already, and answers nothing else
             drawn = (GlassToken.of(seen, part="answer") for seen in begun.measures)
-            self.tokens = [*begun.before, *drawn]
+            self.tokens = [*(begun.before or self.tokens[: self._last_answer()]), *drawn]
             self._show_tokens()
+
+    def _last_answer(self) -> int:
+        """Where the last answer begins that is shown."""
+        place = len(self.tokens)
+        while place and self.tokens[place - 1].part == "answer":
+            place -= 1
+        return place
 
     def take(self, seen: Measured) -> None:
         """A token of the reply was drawn."""
