@@ -279,4 +279,4 @@ async def test_memory_of_gpus_counts_for_what_fits() -> None:
 
     app = make_app(engine=WithGpu("One."))
     async with app.run_test() as pilot:
-        await wait_for(pilot, lambda: app.library.vram_bytes == 20)
+        await wait_for(pilot, lambda: app.chat_screen.state.is_open and app.library.vram_bytes == 20)
