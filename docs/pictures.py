@@ -86,6 +86,7 @@ async def draw(folder: Path) -> None:
         (folder / "settings.svg").write_text(await picture(pilot, "likeliest"), encoding="utf-8")
         await pilot.press("escape")
     await draw_first_start(folder)
+    await draw_models(folder)
 
 
 async def draw_first_start(folder: Path) -> None:
@@ -108,6 +109,44 @@ async def draw_first_start(folder: Path) -> None:
     app = ChatApp(open_store, lambda: engine, lambda: Library(chosen), chosen, terminal=Asked(is_dark=True))
     async with app.run_test(size=(100, 30)) as pilot:
         (folder / "first.svg").write_text(await picture(pilot, "click", "ready"), encoding="utf-8")
+
+
+async def draw_models(folder: Path) -> None:
+    """A repository with its files, and the downloads."""
+    from shown_models import REPO, ShownDownloads, ShownLibrary
+
+    from chatterm import tutor
+    from chatterm.engine.scripted import ScriptedEngine
+    from chatterm.events import ModelInfo
+    from chatterm.settings import Settings
+    from chatterm.store import Store
+    from chatterm.ui.app import ChatApp
+    from chatterm.ui.background import Asked
+
+    engine = ScriptedEngine("", model=ModelInfo(path=str(tutor.FILE), name="Tutor", quantization="Q8_0", n_ctx=1024))
+    chosen = Settings()
+
+    async def open_store() -> Store:
+        return await Store.open(folder_of_store() / "models.db")
+
+    app = ChatApp(
+        open_store,
+        lambda: engine,
+        lambda: ShownLibrary(chosen),
+        chosen,
+        terminal=Asked(is_dark=True),
+        make_downloads=ShownDownloads,
+    )
+    async with app.run_test(size=(110, 26)) as pilot:
+        await picture(pilot, "ready")
+        await pilot.press("f10")
+        await picture(pilot, "Memory")
+        await pilot.press("ctrl+pagedown")
+        await picture(pilot, REPO)
+        await pilot.press("enter")
+        (folder / "models.svg").write_text(await picture(pilot, "big", "fits"), encoding="utf-8")
+        await pilot.press("enter")
+        (folder / "downloads.svg").write_text(await picture(pilot, "MB/s", "pause"), encoding="utf-8")
 
 
 def folder_of_store() -> Path:

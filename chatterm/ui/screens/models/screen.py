@@ -105,8 +105,9 @@ class ModelsScreen(ModalScreen[Path | None]):
         """Say on the tab how far the downloads are."""
         tab = self.query_one(TabbedContent).get_tab("downloads")
         label = f"Downloads {event.text}".strip()
-        if str(tab.label) != label:
+        if tab.label.plain != label:
             tab.label = Content(label)
+            self.call_after_refresh(tab.refresh, layout=True)  # one that is not drawn yet would keep its width
 
     def open_page(self, page: Page) -> None:
         """Show another page."""
