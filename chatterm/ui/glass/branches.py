@@ -150,7 +150,7 @@ def _row(seen: BranchesSeen, fork: Fork, width: int, *, is_here: bool) -> Conten
     told = f"{said(likely[0])}, {likely[1]:.1f} bits a token" if likely else "not measured"
     indent = "  " * (fork.depth - 1) + "└ " if fork.depth else ""
     where = f"after {fork.n_common} " if fork.parent is not None else ""
-    room = max(width - len(indent) - len(where) - 5 - _CHANCE_CELLS, 8)
+    room = max(width - len(indent) - len(where) - 6 - _CHANCE_CELLS, 8)
     text = b"".join(branch.pieces[fork.n_common :])
     line = Content.assemble(
         ("▸" if is_here else " ", "$text-accent"),

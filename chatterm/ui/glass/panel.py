@@ -155,6 +155,8 @@ class GlassPanel(Vertical):
         self._cuts: list[tuple[str, int]] = []
         """How the word under the cursor is cut in other spellings."""
         self._why_not = ""
+        self._wants_rows = False
+        """Whether the keys go to the rows of the view as soon as there are any."""
         self._pause: Timer | None = None
         self._draw_soon: Timer | None = None
 
@@ -378,10 +380,10 @@ class GlassPanel(Vertical):
             case ViewName.NEXT, _ if measured is not None and not self._why_not:
                 self.body.offer(candidates.FIRST_LINE, len(measured.pieces))
             case ViewName.BRANCHES, BranchesSeen(found) if not self._why_not:
-                was_empty = not self.body.n_rows
                 self.body.offer(branches.FIRST_LINE, len(found))
-                if was_empty and self.token_view.has_focus:
+                if self._wants_rows and self.token_view.has_focus:
                     self.body.focus()
+                self._wants_rows = False
             case _:
                 if self.body.has_focus and self.view not in (ViewName.NEXT, ViewName.BRANCHES):
                     self.token_view.focus()
@@ -525,6 +527,9 @@ class GlassPanel(Vertical):
         if self.view is ViewName.TOKENS:
             self.set_reactive(GlassPanel.tint, Tint.BOUNDARIES)
         self.set_reactive(GlassPanel.n_stages, None)
+        self._wants_rows = self.view is ViewName.BRANCHES
+        if self.body.has_focus:
+            self.token_view.focus()
         self._show_view()
         self.token_view.tint(self._tints())
         self._draw()

@@ -37,17 +37,17 @@ TEMPERATURES = (0.0, 0.7, 1.5)
 N_TOKENS = 200
 """Tokens that each gets; what is kept goes on to its end."""
 CAPTION = (
-    "The same question and the same random numbers; only the temperature differs. "
-    "Low keeps to the likeliest token, high evens the chances out, until it makes no sense any more."
+    "The same question, the same random numbers, another temperature: "
+    "low keeps to the likeliest token, high evens the chances out."
 )
 _N_SEEDS = 2**31
 _KEYS = (
-    Hint("tab", "column", ""),
-    Hint("← →", "temperature", ""),
-    Hint("enter", "write again", "run"),
+    Hint("tab", "next", ""),
+    Hint("← →", "change", ""),
+    Hint("enter", "again", "run"),
     Hint("↑ ↓", "token", ""),
-    Hint("k", "keep this one", "keep"),
-    Hint("n", "other random numbers", "reseed"),
+    Hint("k", "keep", "keep"),
+    Hint("n", "seed", "reseed"),
     Hint("esc", "close", "leave"),
 )
 
@@ -59,8 +59,11 @@ class Column(Vertical):
     Column {
         width: 1fr; padding: 0 1; border-right: vkey $panel;
         &.-current { background: $surface; }
-        & > .state { height: 1; color: $text-muted; }
-        & > VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; margin-top: 1; }
+        & > .state { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
+        & > VerticalScroll {
+            height: 1fr; margin-top: 1; scrollbar-size-vertical: 1; scrollbar-background: $background;
+            scrollbar-background-hover: $background; scrollbar-background-active: $background;
+        }
         & > .chances { height: auto; max-height: 45%; border-top: hkey $panel; }
     }
     """
