@@ -214,8 +214,8 @@ def _looks(canvas: Canvas, found: Looks) -> None:
     canvas.y += 10
     top, cell = canvas.y, min(18.0, 340 / max(len(found.first_by_head[0]), 1))
     canvas.say(
-        "Each layer (down) and head (across). Left: the darker, the less rests on the first token. "
-        "Right: the darker, the fewer tokens it looks at."
+        "Each layer (down) and head (across). Left: the stronger the colour, the less rests on the first token. "
+        "Right: the stronger, the fewer tokens it looks at."
     )
     canvas.y += 4
     others = [[1 - share for share in row] for row in found.first_by_head]
@@ -302,7 +302,7 @@ def _meaning(canvas: Canvas, found: Meaning) -> None:
     canvas.y = top + size + 8
     canvas.say(
         f"Left: your words on the plane that shows most of their differences ({words.shown:.0%}). "
-        "Right: each word with each, the darker the more similar."
+        "Right: each word with each, the stronger the more similar."
     )
 
 
