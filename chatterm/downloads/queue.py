@@ -31,7 +31,7 @@ _IDLE_SECONDS = 2.0
 """And how often while nothing is to be fetched."""
 _CHANGE_SECONDS = 0.1
 """Changes are told no more often than this."""
-_CLOSE_SECONDS = 2.0
+_CLOSE_SECONDS = 1.0
 """How long `close` waits; a silent connection ends later, by itself."""
 _KEPT_SECONDS = 24 * 3600.0
 """How long one that is done is listed."""

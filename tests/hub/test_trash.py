@@ -175,6 +175,22 @@ def test_a_killed_app_loses_nothing(tmp_path: Path) -> None:
     assert trash.bring_back_left() == 0
 
 
+def test_what_took_the_place_of_a_deleted_model_stays(tmp_path: Path) -> None:
+    folder = in_folder(tmp_path, "m.gguf")
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout
+    assert child.stdout.readline() == "aside\n"
+    child.kill()
+    child.communicate()
+    (folder / "m.gguf").write_bytes(b"another")
+
+    assert trash.bring_back_left() == 0
+    assert files_below(folder, paths.aside_folder()) == ["m.gguf"]
+    assert (folder / "m.gguf").read_bytes() == b"another"
+
+
 def test_the_next_command_finds_what_a_killed_app_had_put_aside(tmp_path: Path) -> None:
     in_cache()
     child = subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
