@@ -211,6 +211,17 @@ async def test_a_small_terminal_shows_the_glass_box_alone_and_gives_the_conversa
         assert not glass.is_open
 
 
+async def test_what_is_written_behind_a_small_glass_box_is_measured_all_the_same() -> None:
+    async with looking("One two three.", size=(80, 24)) as (pilot, screen, glass):
+        await pilot.press("tab")
+        await wait_for(pilot, lambda: screen.prompt.has_focus)
+        screen.prompt.put("Count for me")
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: len(screen.state.turns) == 2 and screen.state.is_idle)
+        await pilot.press("f12", "2")
+        await wait_for(pilot, lambda: "after sampling" in body(glass))
+
+
 async def test_closed_it_measures_nothing() -> None:
     engine = ScriptedEngine("One.", "Two.")
     async with looking(engine=engine) as (pilot, screen, glass):

@@ -61,8 +61,8 @@ LOOKING = "looking …"
 NO_WORDS = Similarity((), (), (), (), 0.0)
 N_EXPECTED = 10
 """Tokens that are shown of what the model expected at a place that it did not write."""
+CLOSE = Hint("esc", "close", "close")
 MORE_KEYS = (
-    Hint("esc", "close", "close"),
     Hint("?", "words", "glossary"),
     Hint("g", "tour", "tour"),
     Hint("y", "copy", "copy_text"),
@@ -104,11 +104,12 @@ class GlassPanel(Vertical):
         & > #view { height: 3fr; }
         & #body { height: auto; }
         & > Shaper { display: none; }
+        & > KeyRow { height: 2; }
         &.-low {
             & > #caption, & > #legend { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
-            & > #legend { border-bottom: none; }
+            & > #legend { border-bottom: none; background: $panel; }
             & > TokenView { margin-top: 0; }
-            & > #more { display: none; }
+            & > KeyRow { height: 1; }
         }
     }
     """
@@ -171,7 +172,6 @@ class GlassPanel(Vertical):
             yield Static(id="body", markup=False)
         yield Shaper()
         yield KeyRow()
-        yield KeyRow(id="more")
 
     def on_mount(self) -> None:
         """Draw the first view."""
@@ -350,9 +350,8 @@ class GlassPanel(Vertical):
         self.query_one(Tabs).current = self.view
         is_low = self.has_class("-low")
         self.query_one("#caption", Static).update(BRIEF[self.view] if is_low else spec.caption)
-        hints = [Hint("← →", "token", ""), *(Hint(key, label, action) for key, label, action in spec.keys)]
-        self.query_one(KeyRow).show([*hints, *MORE_KEYS] if is_low else hints)
-        self.query_one("#more", KeyRow).show(MORE_KEYS)
+        hints = [Hint(key, label, action) for key, label, action in spec.keys]
+        self.query_one(KeyRow).show([Hint("← →", "token", ""), CLOSE, *hints, *MORE_KEYS])
         if self.view is not ViewName.NEXT:
             self.query_one(Shaper).display = False
         self.query_one("#legend", Static).update(self._legend())

@@ -25,7 +25,7 @@ class Tint(StrEnum):
 
 LEGENDS = {
     Tint.BOUNDARIES: "a new colour is a new token",
-    Tint.PROBABILITY: "strong is unlikely; underlined below 50 %, bold below 20 %",
+    Tint.PROBABILITY: "strong is unlikely; underlined < 50 %, bold < 20 %",
     Tint.SURPRISE: "strong is surprising; underlined from 5 bits, bold from 8",
     Tint.ENTROPY: "strong is undecided; underlined from 3 bits, bold from 4.8",
     Tint.RANK: "plain is the first choice; underlined from rank 10, bold from 40",

@@ -106,7 +106,7 @@ class TokenView(ScrollView, can_focus=True):
         scrollbar-background: $background; scrollbar-background-hover: $background; scrollbar-background-active: $background;
         & > .tokens--odd { background: $panel; }
         & > .tokens--even { background: $surface; }
-        & > .tokens--template { color: $text-muted; }
+        & > .tokens--template { color: $foreground 60%; }
         & > .tokens--special { color: $text-accent; }
         & > .tokens--hot { background: $warning; color: $foreground; }
         & > .tokens--cursor { background: $primary; color: $background; text-style: bold; }

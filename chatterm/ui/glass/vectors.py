@@ -47,7 +47,9 @@ def drift_lines(seen: Drift, asked: DriftRequest, width: int = 80) -> list[Conte
     return [
         Content.assemble(("1  ", MUTED), *_around(asked.word, asked.first, width - 3)),
         Content.assemble(("2  ", MUTED), *_around(asked.word, asked.second, width - 3)),
-        Content.assemble((line(seen.word), "bold"), (" flows apart from layer to layer; 1.000 is the same", MUTED)),
+        Content.assemble(
+            (line(seen.word), "bold"), (" drifts apart from layer to layer; a cosine of 1.000 is the same", MUTED)
+        ),
         *(
             Content.assemble(
                 ("table" if not layer else f"{layer:>5}", MUTED),

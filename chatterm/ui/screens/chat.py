@@ -369,10 +369,10 @@ class ChatScreen(CommandScreen):
 
     def on_glass_panel_left(self) -> None:
         """The user goes on writing beside the glass box, or without it where there is no room for both."""
-        if self.query_one("#middle").display:
-            self.prompt.focus()
-        else:
-            self.close_glass()
+        if not self.query_one("#middle").display and self.transcript.glass is not None:
+            self.transcript.glass.step_aside()
+            self._make_room()
+        self.prompt.focus()
 
     def on_by_hand_answer_wanted(self, event: ByHand.AnswerWanted) -> None:
         """Go on with the answer from given tokens; what waits in the queue is held meanwhile."""

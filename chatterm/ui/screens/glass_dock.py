@@ -51,6 +51,10 @@ class GlassDock(ByHand):
         if self.chat is not None:
             self.chat.is_measured = False
 
+    def step_aside(self) -> None:
+        """Make room for the conversation; what is written there is measured all the same."""
+        self.display = False
+
     @property
     def is_open(self) -> bool:
         """Whether it is looked at."""

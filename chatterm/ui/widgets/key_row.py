@@ -1,4 +1,4 @@
-"""What can be done with the row under the cursor: keys and words in one line; a click on one does it, too."""
+"""What can be done with the row under the cursor: keys and words in a line or two; a click on one does it, too."""
 
 from __future__ import annotations
 
@@ -46,18 +46,23 @@ class KeyRow(Widget):
         self.hints = tuple(hints)
 
     def render(self) -> Content:
-        """As many as fit."""
-        room, shown = self.content_size.width, []
+        """As many as fit, each in the first row that has room for it."""
+        width, height = self.content_size
+        rows: list[list[Content]] = [[] for _ in range(max(height, 1))]
         for hint in self.hints:
             drawn = Content.assemble((hint.key, "$text-accent"), f" {hint.label}")
             drawn = drawn.stylize(Style.from_meta({"hint": hint.action}))
-            if drawn.cell_length > room:
-                continue
-            shown.append(drawn)
-            room -= drawn.cell_length + len(_GAP)
-        return Content(_GAP).join(shown)
+            row = next((row for row in rows if _cells([*row, drawn]) <= width), None)
+            if row is not None:
+                row.append(drawn)
+        return Content("\n").join(Content(_GAP).join(row) for row in rows)
 
     def on_click(self, event: events.Click) -> None:
         """Ask for what was clicked."""
         if action := event.style.meta.get("hint"):
             self.post_message(self.Wanted(action))
+
+
+def _cells(hints: Sequence[Content]) -> int:
+    """How wide hints are in one row."""
+    return sum(hint.cell_length for hint in hints) + len(_GAP) * (len(hints) - 1)
