@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks import decode, fit, inside, screen
+from benchmarks import decode, download, fit, inside, screen
 
 print(
     f"decoding (aim: ratio 0.98): {', '.join(f'{what} {value:.3g}' for what, value in decode.measure().items())}",
     flush=True,
 )
+download.main()
 fit.main()
 inside.main()
 screen.main()
