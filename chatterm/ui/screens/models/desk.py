@@ -42,6 +42,8 @@ class Desk:
         """Go on with the downloads, and follow them."""
         self._has_others = await self._library.has_others()
         await self._downloads.start()
+        for complaint in self._downloads.complaints:
+            self._app.notify(complaint, title="Downloads", severity="warning", timeout=12, markup=False)
         await self.arrivals.follow()
 
     async def close(self) -> None:
@@ -94,6 +96,7 @@ class Desk:
         name = words.name_of(download)
         if download.state is DownloadState.DONE:
             self._has_others = True
+            self._chat.models.n_others += 1  # what the empty conversation says, when it is drawn again
             self._app.notify(
                 f"{key_of('choose_model', self._chat.keymap)} chooses it.", title=f"{name} is here", markup=False
             )

@@ -121,6 +121,7 @@ class HubPane(Pane[Found]):
     @on(Input.Changed)
     def search_soon(self) -> None:
         """Words changed: search when the next letter does not follow at once."""
+        self._enter_waits = False
         self.search()
 
     @on(Select.Changed)
@@ -142,7 +143,7 @@ class HubPane(Pane[Found]):
         try:
             found = await self._waited_for(query)
         except ChattermError as error:
-            self._answered = query
+            self._answered, self._enter_waits = query, False
             self.say(words.trouble(error, MEANWHILE))
             return
         finally:

@@ -141,7 +141,7 @@ class QueuePane(Pane[Download]):
         if download.state in HELD:
             again = "try again" if download.state is DownloadState.FAILED else "resume"
             hints.append(Hint("space", again, "pause_or_resume"))
-        elif not download.is_elsewhere:
+        else:
             hints.append(Hint("space", "pause", "pause_or_resume"))
         if download.state not in HELD:
             wish = "do not chat when it is here" if download.id == self._arrivals.wanted else "chat when it is here"

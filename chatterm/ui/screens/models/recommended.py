@@ -31,7 +31,7 @@ class RecommendedPane(Pane[RecommendedModel]):
         Column("Model", least=20),
         Column("Memory", is_right=True),
         Column("Fits?", reserved=9),
-        Column("Good for", least=16),
+        Column("Good for", least=16, leaves=1),
     )
 
     def __init__(self, library: Library, *, id: str | None = None) -> None:
@@ -51,7 +51,9 @@ class RecommendedPane(Pane[RecommendedModel]):
     async def look(self) -> None:
         """Read the list, and what is free."""
         (self._day, models), self._free, here = await asyncio.gather(
-            self._library.recommended(), asyncio.to_thread(free_memory, self._library.vram_bytes), asyncio.to_thread(self._library.others)
+            self._library.recommended(),
+            asyncio.to_thread(free_memory, self._library.vram_bytes),
+            asyncio.to_thread(self._library.others),
         )
         self._here = {f"{model.repo}:{model.quantization}": model.path for model in here if model.repo}
         if self.is_attached:

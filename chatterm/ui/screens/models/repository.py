@@ -36,7 +36,7 @@ class FilesPane(Pane[OfferedModel]):
         Column("Size", is_right=True),
         Column("Fits?", reserved=9),
         Column("Context", is_right=True, leaves=1),
-        Column("What it means", least=20),
+        Column("What it means", least=20, leaves=2),
     )
     ACTS_ON_CLICK: ClassVar[bool] = False
     BACK: ClassVar[Hint] = Hint("esc", "back", "screen.leave")
