@@ -25,6 +25,8 @@ _LOOK_SECONDS = 0.25
 """How often it is looked for wishes."""
 FIRST_RETRY_SECONDS = 5.0
 _LONGEST_RETRY_SECONDS = 120.0
+LONGEST_ASKED_SECONDS = 3600.0
+"""The longest wait that the Hub can ask for and get."""
 
 
 class Fetch:
@@ -70,7 +72,8 @@ class Fetch:
         with self._held, self._watched():
             try:
                 n_failed = self.record.n_failed
-                self._note(self.record.waiting().but(state=DownloadState.RUNNING, n_failed=n_failed))
+                begun = {"state": DownloadState.RUNNING, "note": "Asking the Hub.", "n_failed": n_failed}
+                self._note(self.record.waiting().but(**begun))
                 events = download.pull(
                     wanted.repo, wanted.file, wanted.revision, cancel=self.stop, patience=self._patience
                 )
@@ -145,7 +148,8 @@ class Fetch:
             return
         n_failed = self.record.n_failed + 1
         asked = getattr(error, "retry_after_seconds", None) or 0.0
-        seconds = max(asked, min(self._first_retry_seconds * 2.0 ** (n_failed - 1), _LONGEST_RETRY_SECONDS))
+        own = min(self._first_retry_seconds * 2.0 ** (n_failed - 1), _LONGEST_RETRY_SECONDS)
+        seconds = min(max(asked, own), LONGEST_ASKED_SECONDS)
         now = time.time()
         at = time.strftime("%H:%M:%S", time.localtime(now + seconds))
         self._note(
@@ -212,7 +216,7 @@ def failed(record: Record, problem: str, title: str) -> Record:
 def _told(error: ChattermError) -> str:
     """What an error says, with what there is to choose from."""
     if not isinstance(error, FileNotChosen):
-        return str(error)
+        return line(str(error))
     return f"{error} It holds: {', '.join(f'{line(file)} ({amount(size)})' for file, size in error.candidates)}."
 
 

@@ -100,7 +100,7 @@ def _followed(ledger: Ledger, new: Record) -> Generator[PullEvent, None, bool]:
 def _told(download: Download) -> PullEvent:
     """The event that tells what a record does."""
     if download.note or not download.n_total:
-        return Waiting("", download.note or "It asks the Hub.", 0.0)
+        return Waiting("", download.note or "Asking the Hub.", 0.0)
     file = download.files[0] if download.files else ""
     return Downloading(file, download.n_done, download.n_total, download.bytes_per_second)
 

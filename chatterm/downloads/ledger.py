@@ -21,7 +21,7 @@ from chatterm import paths
 from chatterm.downloads.record import VERSION, DownloadState, Record
 from chatterm.errors import HubError
 from chatterm.hub import lock, repository
-from chatterm.text import line
+from chatterm.text import expressible, line
 
 _ID = re.compile(r"[0-9a-f]{20}")
 _MAX_BYTES = 1_000_000
@@ -73,7 +73,10 @@ class Ledger:
             is_durable: Whether it must outlive a loss of power; mere progress need not.
         """
         key = record.id
-        content = msgspec.json.encode(record).decode()
+        try:
+            content = msgspec.json.encode(record).decode()
+        except UnicodeEncodeError:  # a folder whose name is no UTF-8
+            content = msgspec.json.encode(expressible(msgspec.to_builtins(record))).decode()
         with self._guard:
             try:
                 paths.replace(self._file(key, "json"), content, is_durable=is_durable)

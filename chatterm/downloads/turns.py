@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from chatterm.downloads.fetch import FIRST_RETRY_SECONDS, Fetch, obey
+from chatterm.downloads.fetch import FIRST_RETRY_SECONDS, LONGEST_ASKED_SECONDS, Fetch, obey
 from chatterm.downloads.ledger import Ledger, Wish
 from chatterm.downloads.record import Download, DownloadState, Record
 from chatterm.errors import ChattermError
@@ -157,7 +157,8 @@ class Turns:
         """Whether a download can begin now: its turn has come, or the process that fetched it is gone."""
         if record.download.state is DownloadState.RUNNING:
             return True
-        is_later = record.tried >= self._started and 0 < record.retry - time.time() < 3600  # clocks are set, too
+        n_seconds = record.retry - time.time()  # far away is none: clocks are set, too
+        is_later = record.tried >= self._started and 0 < n_seconds <= LONGEST_ASKED_SECONDS
         return record.download.state is DownloadState.WAITING and not is_later
 
     def _fetch(self, key: str) -> None:

@@ -681,11 +681,21 @@ async def test_a_hub_that_asks_to_wait_for_long_is_obeyed(hub: FakeHub, patience
         assert record["retry"] - record["tried"] == pytest.approx(900)
 
 
+async def test_a_cache_whose_name_is_no_utf_8_can_be_used(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "caf\udce9"))
+    async with started() as queue:
+        queue.add(REPO)
+        done = await until_state(queue, DONE)
+        assert Path(done.path).read_bytes() == hub.repos[REPO].files[FILE]
+
+
 async def test_a_short_wait_is_said_while_it_lasts(hub: FakeHub) -> None:
     hub.faults.refusals = [("/api/", 429, {"Retry-After": "30"})]
     async with started() as queue:
         key = queue.add(REPO).id
-        (download,) = await until(queue, lambda *shown: shown and shown[0].note)
+        (download,) = await until(queue, lambda *shown: shown and "Trying" in shown[0].note)
         assert download.state is RUNNING
         assert download.note == "The Hub answers that it was asked too often. Trying again in 30 s."
         queue.pause(key)  # does not wait for the rest of it
