@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
 import msgspec
 
-from chatterm import gguf, tutor
+from chatterm import gguf, layers, tutor
 from chatterm.address import Address, RemoteModel
 from chatterm.engine import servers
 from chatterm.errors import EngineError, ModelKept, ModelNotFound
 from chatterm.hub import cache, elsewhere, names, trash
 from chatterm.hub.progress import PullEvent
 from chatterm.quantizations import named_in
-from chatterm.settings import Settings
+from chatterm.settings import LoadOptions, Settings
 from chatterm.text import line
 
 if TYPE_CHECKING:
@@ -292,7 +292,12 @@ class Library:
         from chatterm.fit import fit, free_memory
 
         known = header or await self.header_of(model)
-        return await _in_thread(lambda: fit(known, model.size_bytes, self.settings.load, free_memory(self.vram_bytes)))
+        load = self.load_options(model)
+        return await _in_thread(lambda: fit(known, model.size_bytes, load, free_memory(self.vram_bytes)))
+
+    def load_options(self, model: LocalModel | OfferedModel) -> LoadOptions:
+        """How a model would be loaded: as its own settings say, where it has some."""
+        return layers.layered(self.settings, model.path if isinstance(model, LocalModel) else None).load
 
     async def pull(self, repo: str, file: str = "", revision: str = "") -> AsyncIterator[PullEvent]:
         """Fetch a model, as events; in a thread, so that nothing else waits. `hub.download.pull` tells the rest.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from support.app import make_app
 from support.fake_hub import FakeHub
 from support.seen import click_on, seen, sees
@@ -411,6 +412,17 @@ async def test_a_deleted_model_comes_back_until_the_app_closes(two_here: Setting
     assert [file.name for file in (tmp_path / "own").iterdir()] == ["first-Q8_0.gguf"], (
         "closing removes what was deleted"
     )
+
+
+async def test_a_models_own_settings_count_for_what_it_needs(two_here: Settings):
+    settings = structs.replace(two_here, for_model={"first-Q8_0.gguf": {"load": {"n_ctx": 768}}})
+    async with opened(make_app(settings=settings)) as (pilot, app):
+        app.desk.open("here")
+        await sees(pilot, r"first-Q8_0 .*fits(.|\n)*second-Q4_K_M .*fits")
+        await pilot.press("home")
+        await sees(pilot, "with 768 tokens")
+        await pilot.press("down")
+        await sees(pilot, "with 4,096 tokens")
 
 
 async def test_the_model_that_answers_is_not_deleted(two_here: Settings, tmp_path: Path):

@@ -84,7 +84,7 @@ class DetailsScreen(ModalScreen[None]):
         self.query_one("#facts", Static).update(listed(facts(self._model, header)))
         self.query_one("#memory-heading", Static).update("Memory over context length")
         chart = self.query_one(MemoryChart)
-        chart.points = over_context(header, self._model.size_bytes, self._library.settings.load)
+        chart.points = over_context(header, self._model.size_bytes, self._library.load_options(self._model))
         chart.free_bytes = fit.free_bytes
         self.query_one("#memory", Static).update(_verdict(fit))
 
