@@ -80,10 +80,10 @@ class Reply:
         self.is_over = False
         """Whether the reply is begun with its end."""
         self.composed, self.ids, heard = self._begun(last) if ask.begins_with else self._compose(last)
-        self.sampler = Sampler(model.library.llama, model.vocabulary.n_tokens, ask.sampling, self.seed)
+        self.meter = self._meter(heard) if ask.measure else None
+        self.sampler = self.meter.sampler if self.meter else self._sampler()
         self.sampler.accept(heard)
         self.sampler.skip(len(ask.begins_with))
-        self.meter = self._meter(heard) if ask.measure else None
         self.stream = self.composed.stream(self.sampling.stop)
         self.known = [chunk for token in self.ids for chunk in self.stream.push(model.vocabulary.reply_piece(token))]
         """What there is of the text already."""
@@ -161,11 +161,15 @@ class Reply:
         self.is_over = self.model.vocabulary.is_eog(ids[-1])
         return ids[:-1] if self.is_over else ids
 
+    def _sampler(self) -> Sampler:
+        """What draws the tokens where nobody watches."""
+        return Sampler(self.model.library.llama, self.model.vocabulary.n_tokens, self.sampling, self.seed)
+
     def _meter(self, heard: Sequence[int]) -> Meter:
         """What measures the tokens; numpy is imported with it."""
         from chatterm.engine.worker.measure import Meter
 
-        meter = Meter(self.model.library.llama, self.model.vocabulary, self.sampler, self.sampling, self.seed, heard)
+        meter = Meter(self.model.library.llama, self.model.vocabulary, self.sampling, self.seed, heard)
         meter.skip(len(self.begins_with))
         return meter
 

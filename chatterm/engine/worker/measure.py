@@ -31,8 +31,9 @@ _FEW = 4096
 """Vocabularies up to this size are sorted whole."""
 _FAR = -80.0
 """A logit so far below the highest one counts for nothing, also at the highest temperature."""
-_NEAR = {2.0: -10.8, 16.0: -43.0}
-"""ln of what counts for nothing from an inverse temperature on; its powers would be too small for 32 bits."""
+_LOG_LEAST = -21.6
+_LEAST = np.float32(math.exp(_LOG_LEAST))
+"""What is not more than this is left out before it is squared: it would count for nothing and be slow."""
 _GONE = -1e4
 _AT_ONE = INVERSE_TEMPERATURES.index(1.0)
 _TOLERANCE = 1e-5
@@ -44,30 +45,25 @@ class Meter:
     """Samples the tokens of one reply and measures each."""
 
     def __init__(
-        self,
-        llama: Any,
-        vocabulary: Vocabulary,
-        sampler: Sampler,
-        sampling: Sampling,
-        seed: int,
-        begins_with: Sequence[int] = (),
+        self, llama: Any, vocabulary: Vocabulary, sampling: Sampling, seed: int, heard: Sequence[int] = ()
     ) -> None:
-        """Measure what `sampler` draws.
+        """Get ready; `sampler` is what draws.
 
         Args:
-            begins_with: Tokens that the sampler has accepted already.
+            heard: Tokens that the penalties know already.
         """
         self._llama = llama
         self._vocabulary = vocabulary
-        self._sampler = sampler
         self._n_vocab = vocabulary.n_tokens
-        self._blank = np.zeros(self._n_vocab, _CANDIDATE)
-        self._blank["id"] = np.arange(self._n_vocab)
-        self._array = np.empty_like(self._blank)
+        self._watch = _Watch(self._n_vocab)
+        self.sampler = Sampler(llama, self._n_vocab, sampling, seed, self._watch.take)
         self._chance = None if sampling.temperature == 0 else _Chance(seed)
         self._recent: deque[int] | None = None
         if has_penalties(sampling) and "penalties" in sampling.order:
-            self._recent = deque(begins_with, sampling.repeat_last_n)
+            self._recent = deque(heard, sampling.repeat_last_n)
+        self._pieces: dict[int, bytes] = {}
+        self._spare = np.empty((2, self._n_vocab), np.float32)
+        self._logits: Floats = np.empty(0, np.float32)
 
     def skip(self, n_draws: int) -> None:
         """Take note that the sampler has skipped so many random numbers."""
@@ -76,26 +72,25 @@ class Meter:
 
     def sample(self, context: Any) -> tuple[int, Measured]:
         """The next token, and what it was drawn from; its place in the text is left open."""
-        pointer = self._llama.llama_get_logits_ith(context, -1)
-        logits: Floats = np.ctypeslib.as_array(pointer, (self._n_vocab,))
-        distribution = _Distribution(logits, self._recent)
-        watch = _Watch(self._llama, distribution.shown, self._filled(logits))
-        token = self._sampler.sample_watched(watch.candidates, watch.take)
-        shares, share, segment = watch.drawn(token)
+        logits = self._logits_of(context)
+        distribution = _Distribution(logits, self._recent, self._spare)
+        self._watch.begin(distribution.shown)
+        token = self.sampler.sample(context)
+        shares, share, segment = self._watch.drawn(token)
         point = self._chance.point(segment) if self._chance else None
         measured = Measured(
             index=0,
-            piece=self._vocabulary.piece(token, special=True),
+            piece=self._piece(token),
             id=token,
             probability=distribution.probability(token),
             rank=distribution.rank(token),
             surprise=distribution.surprise(token),
             entropy=distribution.entropy,
             log_partition=distribution.log_partition,
-            pieces=tuple(self._vocabulary.piece(int(each), special=True) for each in distribution.shown),
+            pieces=tuple(map(self._piece, distribution.shown)),
             shares=shares,
             share=share,
-            stages=tuple(watch.stages),
+            stages=tuple(self._watch.stages),
             point=point,
             segment=segment if point is not None else None,
             kept=distribution.kept(),
@@ -104,97 +99,126 @@ class Meter:
             self._recent.append(token)
         return token, measured
 
-    def _filled(self, logits: Floats) -> NDArray[Any]:
-        """The candidates as a sampler wants them: all, by id."""
-        np.copyto(self._array.view(np.uint8), self._blank.view(np.uint8))  # field by field it takes ten times as long
-        self._array["logit"] = logits
-        return self._array
+    def _logits_of(self, context: Any) -> Floats:
+        """The logits where llama.cpp has them, which is mostly the same place."""
+        pointer = self._llama.llama_get_logits_ith(context, -1)
+        if len(self._logits) == 0 or ctypes.addressof(pointer.contents) != self._logits.ctypes.data:
+            self._logits = np.ctypeslib.as_array(pointer, (self._n_vocab,))
+        return self._logits
+
+    def _piece(self, token: int) -> bytes:
+        """The bytes of a token; the same ones come up again and again."""
+        piece = self._pieces.get(token)
+        if piece is None:
+            piece = self._pieces[token] = self._vocabulary.piece(token, special=True)
+        return piece
 
 
 class _Watch:
-    """Follows the candidates through the stages of the sampler."""
+    """Follows the candidates of one token through the stages of the sampler."""
 
-    def __init__(self, llama: Any, shown: NDArray[np.intp], array: NDArray[Any]) -> None:
+    def __init__(self, n_vocab: int) -> None:
         self.stages: list[StageMeasure] = []
-        self.candidates = llama.llama_token_data_array(
-            data=ctypes.cast(array.ctypes.data, llama.llama_token_data_p), size=len(array), selected=-1, sorted=False
-        )
-        self._shown = shown
-        self._n_vocab = self._size = len(array)
-        self._is_left = np.ones(len(shown), bool)
+        self._n_vocab = self._size = n_vocab
+        self._shown: list[int] = []
+        self._places_left: list[int] = []
+        """Which of the shown candidates are left."""
+        self._left = np.empty(0, _CANDIDATE)
+        """What was drawn from."""
+        self._selected = 0
+        self._error: Exception | None = None
 
-    def take(self, stage: str) -> None:
-        """A stage is through; "" is the draw."""
+    def begin(self, shown: list[int]) -> None:
+        """The next token: which candidates are shown."""
+        self.stages, self._size, self._shown = [], self._n_vocab, shown
+        self._places_left = list(range(len(shown)))
+
+    def take(self, stage: str, candidates: Any) -> None:
+        """A stage is through; "" is the draw. What fails here is raised later, since llama.cpp is between."""
+        try:
+            self._take(stage, candidates.contents)
+        except Exception as error:
+            self._error = error
+
+    def _take(self, stage: str, candidates: Any) -> None:
+        size = int(candidates.size)
         if not stage:
+            self._left, self._selected = _copied(candidates), int(candidates.selected)
             return
-        size = int(self.candidates.size)
         cut: tuple[int, ...] = ()
         if size != self._size:
-            is_left = self._among(self._left()["id"])
-            cut = tuple(np.flatnonzero(self._is_left & ~is_left).tolist())
-            self._is_left, self._size = is_left, size
+            is_left = self._among(_copied(candidates)["id"])
+            cut = tuple(place for place in self._places_left if not is_left[place])
+            self._places_left = [place for place in self._places_left if is_left[place]]
+            self._size = size
         self.stages.append(StageMeasure(stage, size, cut))
 
     def drawn(self, token: int) -> tuple[tuple[float, ...], float, tuple[float, float]]:
         """What was drawn from: the share of each shown candidate and of the token, and its part of the whole bar."""
-        left, selected = self._left(), int(self.candidates.selected)
+        if self._error is not None:
+            raise self._error
+        left, selected = self._left, self._selected
         shares = left["p"].astype(np.float64)
         if not shares.any():  # the likeliest was taken
             self._be_greedy(token)
             return tuple(float(each == token) for each in self._shown), 1.0, (0.0, 1.0)
         share, low = float(shares[selected]), float(shares[:selected].sum())
-        if len(left) == self._n_vocab and (left["id"][self._shown] == self._shown).all():  # nobody has sorted them
+        if len(left) <= _FEW:
+            known = dict(zip(left["id"].tolist(), shares.tolist(), strict=True))
+            told = [known.get(each, 0.0) for each in self._shown]
+        elif len(left) == self._n_vocab and left["id"][self._shown].tolist() == self._shown:  # nobody has sorted them
             told = shares[self._shown].tolist()
-        elif len(left) > _FEW:
+        else:
             by_id = np.zeros(self._n_vocab)
             by_id[left["id"]] = shares
             told = by_id[self._shown].tolist()
-        else:
-            known = dict(zip(left["id"].tolist(), shares.tolist(), strict=True))
-            told = [known.get(int(each), 0.0) for each in self._shown]
         return tuple(told), share, (low, low + share)
 
     def _be_greedy(self, token: int) -> None:
         """Tell it as the stage that it stands for."""
-        is_left = self._shown == token
-        self.stages.append(StageMeasure("temperature", 1, tuple(np.flatnonzero(self._is_left & ~is_left).tolist())))
+        cut = tuple(place for place in self._places_left if self._shown[place] != token)
+        self.stages.append(StageMeasure("temperature", 1, cut))
 
-    def _left(self) -> NDArray[Any]:
-        """The candidates now, copied; a sampler may have moved them."""
-        address = ctypes.addressof(self.candidates.data.contents)
-        return np.frombuffer(ctypes.string_at(address, self.candidates.size * _CANDIDATE.itemsize), _CANDIDATE)
-
-    def _among(self, ids: NDArray[np.int32]) -> NDArray[np.bool_]:
+    def _among(self, ids: NDArray[np.int32]) -> list[bool]:
         """Which of the shown candidates are among some."""
         if len(ids) <= _FEW:
-            return np.isin(self._shown, ids)
+            known = set(ids.tolist())
+            return [each in known for each in self._shown]
         flags = np.zeros(self._n_vocab, bool)
         flags[ids] = True
-        return flags[self._shown]
+        return [bool(flag) for flag in flags[self._shown]]
 
 
 class _Distribution:
     """The model's own distribution over the next token."""
 
-    def __init__(self, logits: Floats, recent: Sequence[int] | None) -> None:
+    def __init__(self, logits: Floats, recent: Sequence[int] | None = None, spare: Floats | None = None) -> None:
+        """Look at all logits.
+
+        Args:
+            recent: What the penalties look at; None without any.
+            spare: Space for twice as many numbers.
+        """
         self._logits = logits
         self._top = _highest(logits, N_KEPT)
-        self.shown = self._top[:N_SHOWN]
+        self.shown: list[int] = self._top[:N_SHOWN].tolist()
         self._counts = None if recent is None else Counter(recent)
-        known = set(self._top.tolist())
-        others = sorted(set(self._counts or ()) - known)
-        self._kept = np.concatenate([self._top, np.array(others, self._top.dtype)]) if others else self._top
+        self._kept = self._top
+        if self._counts:
+            others = sorted(set(self._counts) - set(self._top.tolist()))
+            self._kept = np.concatenate([self._top, np.array(others, self._top.dtype)])
         self._highest = float(logits[self._top[0]])
         below = logits[self._kept].astype(np.float64) - self._highest
         kept = np.exp(below)
-        self._rest = _masses(logits, self._highest, self._kept)
+        if spare is None:
+            spare = np.empty((2, len(logits)), np.float32)
+        self._rest = _masses(logits, self._highest, self._kept, spare)
         rest = math.exp(self._rest[_AT_ONE]) if self._rest else 0.0
+        mean_of_rest = self._rest[_AT_ONE - len(INVERSE_TEMPERATURES)] if self._rest else 0.0
         total = float(kept.sum()) + rest
         self._log_total = math.log(total)
         self.log_partition = self._highest + self._log_total
-        mean = (
-            float(kept @ below) + (rest * self._rest[_AT_ONE - len(INVERSE_TEMPERATURES)] if self._rest else 0.0)
-        ) / total
+        mean = (float((kept * below).sum()) + rest * mean_of_rest) / total
         self.entropy = max(0.0, (self._log_total - mean) / math.log(2))
 
     def surprise(self, token: int) -> float:
@@ -207,6 +231,8 @@ class _Distribution:
 
     def rank(self, token: int) -> int:
         """1 for the likeliest."""
+        if self._logits[token] > self._logits[self._top[-1]]:
+            return int(np.count_nonzero(self._logits[self._top] > self._logits[token])) + 1
         return int(np.count_nonzero(self._logits > self._logits[token])) + 1
 
     def kept(self) -> Kept:
@@ -251,6 +277,12 @@ class _Chance:
         return point
 
 
+def _copied(candidates: Any) -> NDArray[Any]:
+    """The candidates as they are now; a stage may have moved them."""
+    address = ctypes.addressof(candidates.data.contents)
+    return np.frombuffer(ctypes.string_at(address, candidates.size * _CANDIDATE.itemsize), _CANDIDATE)
+
+
 def _highest(logits: Floats, n: int) -> NDArray[np.intp]:
     """The ids of the highest logits, descending.
 
@@ -268,7 +300,7 @@ def _highest(logits: Floats, n: int) -> NDArray[np.intp]:
     return ids[order]
 
 
-def _masses(logits: Floats, highest: float, kept: NDArray[np.intp]) -> list[float]:
+def _masses(logits: Floats, highest: float, kept: NDArray[np.intp], spare: Floats) -> list[float]:
     """What `Kept.rest` tells of all that is not kept.
 
     No products of vectors: BLAS would start threads for them, which then wait in a loop on the cores that llama.cpp
@@ -276,14 +308,22 @@ def _masses(logits: Floats, highest: float, kept: NDArray[np.intp]) -> list[floa
     """
     if len(kept) >= len(logits):
         return []
-    below = logits - np.float32(highest)
-    np.maximum(below, np.float32(_FAR), out=below)
+    below, raised = spare
+    np.subtract(logits, np.float32(highest), out=below)
+    lowest = float(below.min())
+    if lowest < _FAR:
+        np.maximum(below, np.float32(_FAR), out=below)
     below[kept] = _GONE
-    raised = np.exp(below * np.float32(INVERSE_TEMPERATURES[0]))
-    masses, means = [], []
+    np.exp(np.multiply(below, np.float32(INVERSE_TEMPERATURES[0]), out=raised), out=raised)
+    masses: list[float] = []
+    means: list[float] = []
     for inverse_temperature in INVERSE_TEMPERATURES:
-        if inverse_temperature in _NEAR:
-            np.multiply(raised, raised > np.float32(math.exp(_NEAR[inverse_temperature])), out=raised)
+        if inverse_temperature > 1 and inverse_temperature * lowest < 2 * _LOG_LEAST:
+            counts = raised > _LEAST
+            if np.count_nonzero(counts) < len(raised) // 4:
+                below, raised = below[counts], raised[counts]
+            else:  # to pick many takes longer
+                np.multiply(raised, counts, out=raised)
         if masses:
             np.multiply(raised, raised, out=raised)
         mass = float(raised.sum())

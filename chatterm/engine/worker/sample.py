@@ -1,7 +1,7 @@
 """How the next token is drawn: llama.cpp's own stages, in the order that the settings give.
 
-Pure choice: which stages, with which values. The arithmetic is llama.cpp's. The stages are applied
-as one chain, or one after the other where somebody watches (`measure`): with the same outcome.
+Pure choice: which stages, with which values. The arithmetic is llama.cpp's. Somebody may watch what
+each stage leaves (`measure`): then taps that change nothing stand in the chain.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 
 from chatterm.lens import has_penalties
 from chatterm.settings import Sampling
+
+Watch = Callable[[str, Any], None]
 
 _MIN_KEEP = 1
 """No stage leaves fewer candidates than this."""
@@ -29,42 +31,36 @@ class Sampler:
     the prompt was reused, and do not punish the tokens that end every turn.
     """
 
-    def __init__(self, llama: Any, n_vocab: int, sampling: Sampling, seed: int) -> None:
+    def __init__(self, llama: Any, n_vocab: int, sampling: Sampling, seed: int, watch: Watch | None = None) -> None:
+        """Join the stages to a chain.
+
+        Args:
+            watch: Called after each stage of `Sampling.order` that changes something, with its name, and after the
+                draw with ""; besides with a pointer to the candidates that are left. It must raise nothing.
+        """
         self._llama = llama
         parameters = llama.llama_sampler_chain_default_params()
         parameters.no_perf = True
         self._chain = llama.llama_sampler_chain_init(parameters)
-        self._stages = list(_stages(llama, n_vocab, sampling, seed))
-        for _, stage in self._stages:
+        self._taps: list[Any] = []
+        """What llama.cpp calls back, kept as long as the chain is."""
+        stages = list(_stages(llama, n_vocab, sampling, seed))
+        self._draw = stages[-1][1]
+        for (name, stage), (following, _) in zip(stages, [*stages[1:], (None, None)], strict=True):
             llama.llama_sampler_chain_add(self._chain, stage)
+            if watch is not None and following != name:
+                llama.llama_sampler_chain_add(self._chain, self._tap(watch, name))
 
     def sample(self, context: Any) -> int:
         """The next token after the one that was evaluated last; the penalties take note of it."""
         return int(self._llama.llama_sampler_sample(self._chain, context, -1))
 
-    def sample_watched(self, candidates: Any, watch: Callable[[str], None]) -> int:
-        """The same, stage by stage.
-
-        Args:
-            candidates: A `llama_token_data_array` with the logits of the whole vocabulary.
-            watch: Called after each stage of `Sampling.order` that changes something, with its name, and after
-                the draw with "".
-        """
-        for i, (name, stage) in enumerate(self._stages):
-            self._llama.llama_sampler_apply(stage, ctypes.byref(candidates))
-            if i + 1 == len(self._stages) or self._stages[i + 1][0] != name:
-                watch(name)
-        token = int(candidates.data[candidates.selected].id)
-        self._llama.llama_sampler_accept(self._chain, token)
-        return token
-
     def skip(self, n_draws: int) -> None:
         """Use up random numbers, as if so many tokens had been drawn: each takes one, whatever it is drawn from."""
-        last = self._stages[-1][1]
         pair = (self._llama.llama_token_data * 2)()
         for _ in range(n_draws):
             candidates = self._llama.llama_token_data_array(data=pair, size=2, selected=-1, sorted=False)
-            self._llama.llama_sampler_apply(last, ctypes.byref(candidates))
+            self._llama.llama_sampler_apply(self._draw, ctypes.byref(candidates))
 
     def accept(self, tokens: Sequence[int]) -> None:
         """Take note of tokens that the reply has already, as if they had been drawn."""
@@ -74,6 +70,13 @@ class Sampler:
     def close(self) -> None:
         """Free the chain and its stages."""
         self._llama.llama_sampler_free(self._chain)
+
+    def _tap(self, watch: Watch, name: str) -> Any:
+        """A stage that changes nothing."""
+        apply = self._llama.llama_sampler_i_apply(lambda _, candidates: watch(name, candidates))
+        interface = self._llama.llama_sampler_i(apply=apply)
+        self._taps += [apply, interface]
+        return self._llama.llama_sampler_init(ctypes.byref(interface), None)
 
 
 def seed_of(sampling: Sampling) -> int:
