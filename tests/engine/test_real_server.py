@@ -74,7 +74,7 @@ async def test_a_real_server_stops_when_nobody_listens(rambler_url: str):
     for _ in range(2):
         reply = await ask_until(engine, user("go on"), Sampling(temperature=0), lambda event: isinstance(event, Token))
         assert len(reply.of(Token)) == 1
-    assert (await ask(engine, "go on", Sampling(max_tokens=3))).finished.n_generated <= 3
+    assert (await ask(engine, "go on", Sampling(temperature=0, max_tokens=3))).finished.n_generated <= 3
     await engine.close()
 
 
