@@ -36,6 +36,9 @@ from chatterm.events import (
 from chatterm.glass import GlassRequest, GlassResult
 from chatterm.settings import LoadOptions, Sampling
 
+END = 0
+"""The token that ends a reply."""
+
 
 class Line(msgspec.Struct, frozen=True):
     """One scripted reply."""
@@ -112,7 +115,8 @@ class ScriptedEngine:
         line = self.script[min(len(self.prompts), len(self.script) - 1)]
         self.prompts.append(prompt)
         self.samplings.append(sampling)
-        self.begun.append(tuple(begins_with))
+        begins_with = tuple(begins_with)
+        self.begun.append(begins_with)
         n_prompt = await self.count(prompt) + len(begins_with)
         seed = sampling.seed if sampling.seed >= 0 else 7
         if line.trimmed:
@@ -122,13 +126,16 @@ class ScriptedEngine:
         words = [(word, False) for word in _words(line.text)]
         words = [(word, True) for word in _words(line.reasoning)] + words
         n_generated, start, reason = 0, 0, FinishReason.END
+        is_over = begins_with[-1:] == (END,)
+        begins_with = begins_with[:-1] if is_over else begins_with
         self.n_said = len(begins_with)
         for index, token in enumerate(begins_with):
             is_said = token == index + 1 and index < len(words)
             word, reasoning = words[index] if is_said else (other_word(token), False)
             yield Token(word, None, reasoning, start if measure else None)
             start += len(word)
-        for index, (word, reasoning) in enumerate(words[len(begins_with) :], start=len(begins_with)):
+        left = [] if is_over else words[len(begins_with) :]
+        for index, (word, reasoning) in enumerate(left, start=len(begins_with)):
             if n_generated and self.gate is not None:
                 await self.gate.wait()
             await asyncio.sleep(self.pause_seconds)
@@ -141,8 +148,8 @@ class ScriptedEngine:
             if n_generated == sampling.max_tokens:
                 reason = FinishReason.LENGTH
                 break
-        if measure and reason is FinishReason.END and not line.error:
-            end = measured(self.n_said, "<|im_end|>", 2, start, sampling)
+        if measure and reason is FinishReason.END and not line.error and not is_over:
+            end = measured(self.n_said, "<|im_end|>", END, start, sampling)
             yield msgspec.structs.replace(end, end=start, is_end=True)
         if line.error:
             raise line.error

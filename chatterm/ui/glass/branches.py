@@ -21,6 +21,9 @@ from chatterm.ui.glass.token_view import shown, wrapped
 FIRST_LINE = 1
 """On which line the rows begin."""
 _CHANCE_CELLS = 26
+_SHORT_CHANCE_CELLS = 12
+"""Where there is no room for the bits."""
+_ROOMY = 50
 _N_BEFORE = 12
 """Tokens that are shown before two answers part."""
 _LEAST = 60
@@ -147,10 +150,13 @@ def _row(seen: BranchesSeen, fork: Fork, width: int, *, is_here: bool) -> Conten
     branch = seen.branches[fork.number]
     start = fork.n_common if fork.parent is not None else first_apart(seen)
     likely = chance(branch, start)
-    told = f"{said(likely[0])}, {likely[1]:.1f} bits a token" if likely else "not measured"
+    is_roomy = width >= _ROOMY
+    bits = f", {likely[1]:.1f} bits a token" if likely and is_roomy else ""
+    told = f"{said(likely[0])}{bits}" if likely else "not measured"
+    cells = _CHANCE_CELLS if is_roomy else _SHORT_CHANCE_CELLS
     indent = "  " * (fork.depth - 1) + "└ " if fork.depth else ""
     where = f"after {fork.n_common} " if fork.parent is not None else ""
-    room = max(width - len(indent) - len(where) - 6 - _CHANCE_CELLS, 8)
+    room = max(width - len(indent) - len(where) - 6 - cells, 4)
     text = b"".join(branch.pieces[fork.n_common :])
     line = Content.assemble(
         ("▸" if is_here else " ", "$text-accent"),
@@ -158,7 +164,7 @@ def _row(seen: BranchesSeen, fork: Fork, width: int, *, is_here: bool) -> Conten
         f"{fork.number + 1} ",
         (indent + where, MUTED),
         (_text(text, room), "bold" if branch.is_open else ""),
-        (f" {told:>{_CHANCE_CELLS}}", MUTED),
+        (f" {told:>{cells}}", MUTED),
     )
     return line.stylize("on $primary 25%") if is_here else line
 
