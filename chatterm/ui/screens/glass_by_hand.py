@@ -119,7 +119,7 @@ class ByHand(GlassPanel):
 
     def _show_view(self) -> None:
         super()._show_view()
-        if self.steps:
+        if self.steps and self.view in (ViewName.TOKENS, ViewName.NEXT):
             self.query_one("#caption", Static).update(BRIEF_LOOP if self.has_class("-low") else LOOP)
             self.query_one(KeyRow).show(_STEP_KEYS)
 

@@ -186,7 +186,7 @@ class Temperatures(ModalScreen[Wish | None]):
         """What is seen, the question, the columns, the keys."""
         yield Static("Temperature, side by side", id="title", markup=False)
         yield Static(CAPTION, classes="about", markup=False)
-        yield Static(f"“{line(self._prompt.turns[-1].text)}”", id="question", markup=False)
+        yield Static(id="question", markup=False)
         with Horizontal():
             for temperature in TEMPERATURES:
                 yield Column(temperature)
@@ -225,15 +225,23 @@ class Temperatures(ModalScreen[Wish | None]):
     @work(exclusive=True, group="lanes")
     async def action_run(self) -> None:
         """Write all three from their beginning."""
+        how = f"  in turns, up to {self._n_tokens} tokens each · seed {self.seed}"
+        question = f"“{line(self._prompt.turns[-1].text)}”"
+        room = max(self.size.width - len(how) - 2, 12)
+        self.query_one("#question", Static).update(
+            Content.assemble(question if len(question) <= room else f"{question[: room - 2]}…”", (how, MUTED))
+        )
         for column in self.columns:
             column.lane = Lane(self._sampling_at(column.temperature))
             column.tell("waits")
         lanes = {id(column.lane): column for column in self.columns}
         wanted = [column.lane for column in self.columns if column.lane is not None]
-        n_tokens = min(self._sampling.max_tokens or N_TOKENS, N_TOKENS)
         writing: Column | None = None
         try:
-            async with self._engine_free, aclosing(in_turns(self._engine, self._prompt, wanted, n_tokens)) as grown:
+            async with (
+                self._engine_free,
+                aclosing(in_turns(self._engine, self._prompt, wanted, self._n_tokens)) as grown,
+            ):
                 async for lane in grown:
                     if writing is not None and writing.lane is not lane:
                         writing.tell(_state(writing.lane))
@@ -243,6 +251,11 @@ class Temperatures(ModalScreen[Wish | None]):
             self.notify(str(error), title=error.title, severity="error", markup=False)
         for column in self.columns:
             column.tell(_state(column.lane, is_running=False))
+
+    @property
+    def _n_tokens(self) -> int:
+        """How many tokens each may have."""
+        return min(self._sampling.max_tokens or N_TOKENS, N_TOKENS)
 
     def _sampling_at(self, temperature: float) -> Sampling:
         """The settings of a column."""
