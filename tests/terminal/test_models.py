@@ -86,7 +86,7 @@ def test_the_tutor_answers_while_a_download_runs_and_the_next_start_goes_on_with
         terminal.click("only download")
         terminal.wait_for(r"Downloads ↓")
         terminal.send("escape")
-        terminal.wait_for(r"↓ \d+ %")
+        terminal.wait_for(r"Ask something[\s\S]*↓ \d+ %")
         terminal.send("What is a token?", "enter")
         terminal.wait_for(r"\btokens?\b[\s\S]*\bready\b")
         quit_app(terminal)
