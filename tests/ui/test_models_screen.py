@@ -327,6 +327,14 @@ async def test_gated_repositories_are_marked_and_say_what_to_do(hub: FakeHub):
         assert "HF_TOKEN" in screen
 
 
+async def test_a_repository_with_several_models_names_them(hub: FakeHub, gguf: bytes):
+    hub.add(TINY, "Tiny-Code-Q4_K_M.gguf", gguf + b"code")
+    async with opened() as (pilot, app):
+        await search(pilot, app, "tiny", "Tiny-Chat")
+        await pilot.press("enter")
+        await sees(pilot, r"│ Tiny-Chat-Q4_K_M .*fits(.|\n)*│ Tiny-Code-Q4_K_M .*fits")
+
+
 async def test_sorting_and_filters_are_reached_by_tab_and_counted_at_once(hub: FakeHub):
     hub.repos["lab/Gated-GGUF"].likes = 77
     hub.repos[TINY].licence = "apache-2.0"

@@ -32,7 +32,7 @@ class FilesPane(Pane[OfferedModel]):
     """The models of one repository, smallest first."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("Quantization"),
+        Column("Quantization", least=16),
         Column("Size", is_right=True),
         Column("Fits?", reserved=9),
         Column("Context", is_right=True, leaves=1),
@@ -130,7 +130,8 @@ class FilesPane(Pane[OfferedModel]):
             told, window = words.verdict(fit.verdict), words.window(fit.largest_n_ctx)
         elif fit is not None:
             told = words.UNKNOWN
-        what = line(model.quantization) or line(model.name)
+        is_alone = len({each.kind for each in self.things.values()}) == 1
+        what = line(model.quantization if is_alone and model.quantization else model.name)
         here = Content.styled(" here", "$text-accent") if model.is_here else Content("")
         return (
             Content.styled(what, "bold") + here,
