@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple, Protocol, Self
 
 from chatterm.events import Measured
@@ -38,8 +39,13 @@ class GlassToken(NamedTuple):
     @property
     def drawn(self) -> ShownToken:
         """As the token view takes it."""
-        number = "" if self.id is None else f"number {self.id:,} · "
-        return ShownToken(shown(self.piece), self.kind, f"{number}bytes {self.piece.hex(' ') or 'none'}")
+        return _drawn(self.piece, self.id, self.kind)
+
+
+@lru_cache(maxsize=1 << 14)  # all of them are drawn ten times a second while a reply is written
+def _drawn(piece: bytes, id: int | None, kind: TokenKind) -> ShownToken:
+    number = "" if id is None else f"number {id:,} · "
+    return ShownToken(shown(piece), kind, f"{number}bytes {piece.hex(' ') or 'none'}")
 
 
 class WindowPart(NamedTuple):

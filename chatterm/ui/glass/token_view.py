@@ -65,6 +65,14 @@ class _Cell(NamedTuple):
     text: str
 
 
+class Wrapping(NamedTuple):
+    """Tokens in lines."""
+
+    lines: list[list[_Cell]]
+    line_of: list[int]
+    """For each token the line on which it begins."""
+
+
 def shown(piece: bytes) -> str:
     r"""The bytes of a token as they can be drawn: line breaks as signs, bytes that are no whole character by their value.
 
@@ -133,9 +141,11 @@ class TokenView(ScrollView, can_focus=True):
         """For each token how much it is coloured, 0 to 1, None for not at all; None shows the boundaries instead."""
         self.follows = True
         """Whether the cursor stays on the last token while others come."""
+        self._texts: list[str] = []
+        """Of the tokens that were laid out last, and how wide that was."""
+        self._width = 0
         self._lines: list[list[_Cell]] = []
         self._line_of: list[int] = []
-        """For each token the line on which it begins."""
 
     def show(self, tokens: Sequence[ShownToken], tints: Sequence[float | None] | None = None) -> None:
         """Show these tokens; the cursor stays on its token, or on the last one while it follows."""
@@ -245,7 +255,14 @@ class TokenView(ScrollView, can_focus=True):
     def _lay_out(self) -> None:
         """Break the tokens into lines."""
         width = max(self.size.width - 2 * MARGIN - 1, NARROWEST)
-        self._lines, self._line_of = wrapped([token.text for token in self.tokens], width)
+        texts = [token.text for token in self.tokens]
+        stays = Wrapping([[]], [])
+        if width == self._width:  # what stands before the first other token need not be laid out again
+            pairs = enumerate(zip(texts, self._texts, strict=False))
+            n_same = next((i for i, (new, old) in pairs if new != old), min(len(texts), len(self._texts)))
+            stays = unmoved(Wrapping(self._lines, self._line_of), texts[:n_same])
+        self._lines, self._line_of = wrapped(texts, width, stays)
+        self._texts, self._width = texts, width
         self.virtual_size = Size(self.size.width, len(self._lines))
         self.refresh()
 
@@ -278,17 +295,21 @@ class TokenView(ScrollView, can_focus=True):
         return found
 
 
-def wrapped(texts: Sequence[str], width: int) -> tuple[list[list[_Cell]], list[int]]:
-    """Tokens in lines of at most so many cells, and for each token the line on which it begins.
+def wrapped(texts: Sequence[str], width: int, begun: Wrapping | None = None) -> Wrapping:
+    """Tokens in lines of at most so many cells.
 
     Words stay whole where they fit; a line break in a token ends its line.
+
+    Args:
+        texts: Of the tokens.
+        width: In cells.
+        begun: The first tokens in lines, as `unmoved` gives them.
     """
-    lines: list[list[_Cell]] = [[]]
-    line_of: list[int] = []
+    lines, line_of = begun or Wrapping([[]], [])
     used = 0
-    for index, text in enumerate(texts):
-        starts_word = not index or text[:1].isspace() or texts[index - 1].endswith("\n")
-        if used and starts_word and used + _word_cells(texts, index, width) > width:
+    for index in range(len(line_of), len(texts)):
+        text = texts[index]
+        if used and _starts_word(texts, index) and used + _word_cells(texts, index, width) > width:
             lines.append([])
             used = 0
         line_of.append(len(lines) - 1)
@@ -304,14 +325,37 @@ def wrapped(texts: Sequence[str], width: int) -> tuple[list[list[_Cell]], list[i
                     line_of[-1] = len(lines) - 1
                 _add(lines[-1], index, part[start:end])
                 used += cells
-    return lines, line_of
+    return Wrapping(lines, line_of)
+
+
+def unmoved(old: Wrapping, texts: Sequence[str]) -> Wrapping:
+    """The lines of these first tokens that stay as they are, whatever stands behind the tokens; then an empty one.
+
+    A word that grows can move to another line, and a line before that can change when it becomes
+    wider than a line.
+    """
+    last_word = len(texts) - 1
+    while last_word > 0 and not _starts_word(texts, last_word):
+        last_word -= 1
+    number = old.line_of[last_word] - 1 if last_word > 0 else 0
+    while number > 0:
+        first = old.lines[number][0].token if old.lines[number] else -1
+        if first >= 0 and old.line_of[first] == number and first < last_word:
+            return Wrapping([*old.lines[:number], []], old.line_of[:first])
+        number -= 1
+    return Wrapping([[]], [])
+
+
+def _starts_word(texts: Sequence[str], index: int) -> bool:
+    """Whether a token does not go on with the word of the one before it."""
+    return not index or texts[index][:1].isspace() or texts[index - 1].endswith("\n")
 
 
 def _word_cells(texts: Sequence[str], index: int, width: int) -> int:
     """Cells of the word that begins with a token; those beyond a line do not count."""
     cells = 0
     for i in range(index, len(texts)):
-        if i > index and (texts[i][:1].isspace() or texts[i - 1].endswith("\n")):
+        if i > index and _starts_word(texts, i):
             break
         cells += cell_len(texts[i].partition("\n")[0])
         if cells > width:
