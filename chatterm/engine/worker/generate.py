@@ -15,6 +15,7 @@ import msgspec
 
 from chatterm.engine.base import Prompt
 from chatterm.engine.wire import WriteReply
+from chatterm.engine.worker.aside import Aside
 from chatterm.engine.worker.compose import Composed, Composer
 from chatterm.engine.worker.context import StopFlag
 from chatterm.engine.worker.load import LoadedModel
@@ -81,6 +82,7 @@ class Reply:
         """Whether the reply is begun with its end."""
         self.composed, self.ids, heard = self._begun(last) if ask.begins_with else self._compose(last)
         self.meter = self._meter(heard) if ask.measure else None
+        self.aside = Aside()
         self.sampler = self.meter.sampler if self.meter else self._sampler()
         self.sampler.accept(heard)
         self.sampler.skip(len(ask.begins_with))
@@ -113,14 +115,18 @@ class Reply:
         self.prefill_seconds = time.perf_counter() - self.begin
         if self.begins_with:
             self._show(joined(self.known), None)
-        reason = reason or self._write()
+        try:
+            reason = reason or self._write()
+        finally:
+            self.aside.wait()
         self.model.tuner.pause()
         if reason is not None:
             self._show(self.stream.finish(), None)
             self.send(self._finished(reason))
 
     def close(self) -> None:
-        """Free the sampler."""
+        """Free the sampler, and end the thread that measures."""
+        self.aside.close()
         self.sampler.close()
 
     def _compose(self, last: Cut | None) -> tuple[Composed, list[int], list[int]]:
@@ -203,27 +209,27 @@ class Reply:
         vocabulary, context = self.model.vocabulary, self.context
         while not self.flag.is_set:
             if self.meter is None:
-                token, measured = self.sampler.sample(context.pointer), None
+                token, measure = self.sampler.sample(context.pointer), None
             else:
-                token, measured = self.meter.sample(context.pointer)
+                token, measure = self.meter.sample(context.pointer)
             self._took(time.perf_counter())
             start = self.stream.n_characters
             if vocabulary.is_eog(token):
-                self._tell(measured, start, is_end=True)
+                self._tell(measure, start, [], None)
                 return FinishReason.END
-            chunks = self.stream.push(vocabulary.reply_piece(token))
-            self._tell(measured, start)
+            self._tell(measure, start, self.stream.push(vocabulary.reply_piece(token)), token)
             self.ids.append(token)
-            self._show(chunks, token)
             if self.stream.stopped:
                 return FinishReason.STOP
             if len(self.ids) - self.n_resumed == self.sampling.max_tokens:
                 return FinishReason.LENGTH
             if len(context.tokens) == context.n_ctx:
+                self.aside.wait()
                 if not self._make_room():
                     return None if self.flag.is_set else FinishReason.CONTEXT
             elif not context.extend([token]):
                 return None
+            self.aside.wait()
             now = time.perf_counter()
             self.between()
             self.last_token += time.perf_counter() - now
@@ -245,19 +251,27 @@ class Reply:
         self.last_token = time.perf_counter()
         return done
 
-    def _show(self, chunks: list[Chunk], token: int | None) -> None:
+    def _show(self, chunks: list[Chunk], token: int | None, *, in_reasoning: bool | None = None) -> None:
         """Send what can be shown; the token's id goes with the last of it."""
         for i, chunk in enumerate(chunks, start=1):
             start = None if self.meter is None else chunk.start
             self.send(Token(chunk.text, token if i == len(chunks) else None, chunk.reasoning, start))
         if not chunks and token is not None:
-            self.send(Token("", token, self.stream.in_reasoning))
+            self.send(Token("", token, self.stream.in_reasoning if in_reasoning is None else in_reasoning))
 
-    def _tell(self, measured: Measured | None, start: int, *, is_end: bool = False) -> None:
-        """Send what was measured, with the token's place."""
-        if measured is not None:
-            place, end = len(self.ids), self.stream.n_characters
-            self.send(msgspec.structs.replace(measured, index=place, start=start, end=end, is_end=is_end))
+    def _tell(self, measure: Callable[[], Measured] | None, start: int, chunks: list[Chunk], token: int | None) -> None:
+        """Send what can be shown of a token; with what was measured before it, aside. Without token, it is the end."""
+        if measure is None:
+            self._show(chunks, token)
+            return
+        index, end, in_reasoning = len(self.ids), self.stream.n_characters, self.stream.in_reasoning
+
+        def tell() -> None:
+            place = {"index": index, "start": start, "end": end, "is_end": token is None}
+            self.send(msgspec.structs.replace(measure(), **place))
+            self._show(chunks, token, in_reasoning=in_reasoning)
+
+        self.aside.do(tell)
 
     def _took(self, now: float) -> None:
         """Note the time of a token, and learn from it how many threads to use."""

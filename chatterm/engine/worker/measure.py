@@ -10,8 +10,9 @@ from __future__ import annotations
 import ctypes
 import math
 from collections import Counter, deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,22 +64,33 @@ class Meter:
             self._recent = deque(heard, sampling.repeat_last_n)
         self._pieces: dict[int, bytes] = {}
         self._spare = np.empty((2, self._n_vocab), np.float32)
-        self._logits: Floats = np.empty(0, np.float32)
+        self._logits = np.empty(self._n_vocab, np.float32)
+        self._theirs: Floats | None = None
 
     def skip(self, n_draws: int) -> None:
         """Take note that the sampler has skipped so many random numbers."""
         if self._chance is not None:
             self._chance.skip(n_draws)
 
-    def sample(self, context: Any) -> tuple[int, Measured]:
-        """The next token, and what it was drawn from; its place in the text is left open."""
-        logits = self._logits_of(context)
-        distribution = _Distribution(logits, self._recent, self._spare)
-        self._watch.begin(distribution.shown)
+    def sample(self, context: Any) -> tuple[int, Callable[[], Measured]]:
+        """The next token, and what tells what it was drawn from; its place in the text is left open.
+
+        That may be asked in another thread, once, before the next token is sampled.
+        """
+        np.copyto(self._logits, self._logits_of(context))  # the next token overwrites them
+        self._watch.begin()
         token = self.sampler.sample(context)
-        shares, share, segment = self._watch.drawn(token)
-        point = self._chance.point(segment) if self._chance else None
-        measured = Measured(
+        recent = None if self._recent is None else Counter(self._recent)
+        if self._recent is not None:
+            self._recent.append(token)
+        return token, partial(self._measured, token, recent)
+
+    def _measured(self, token: int, recent: Counter[int] | None) -> Measured:
+        """All that is known of a token."""
+        distribution = _Distribution(self._logits, recent, self._spare)
+        seen = self._watch.seen(distribution.shown, token)
+        point = self._chance.point(seen.segment) if self._chance else None
+        return Measured(
             index=0,
             piece=self._piece(token),
             id=token,
@@ -88,23 +100,20 @@ class Meter:
             entropy=distribution.entropy,
             log_partition=distribution.log_partition,
             pieces=tuple(map(self._piece, distribution.shown)),
-            shares=shares,
-            share=share,
-            stages=tuple(self._watch.stages),
+            shares=seen.shares,
+            share=seen.share,
+            stages=seen.stages,
             point=point,
-            segment=segment if point is not None else None,
+            segment=seen.segment if point is not None else None,
             kept=distribution.kept(),
         )
-        if self._recent is not None:
-            self._recent.append(token)
-        return token, measured
 
     def _logits_of(self, context: Any) -> Floats:
         """The logits where llama.cpp has them, which is mostly the same place."""
         pointer = self._llama.llama_get_logits_ith(context, -1)
-        if len(self._logits) == 0 or ctypes.addressof(pointer.contents) != self._logits.ctypes.data:
-            self._logits = np.ctypeslib.as_array(pointer, (self._n_vocab,))
-        return self._logits
+        if self._theirs is None or ctypes.addressof(pointer.contents) != self._theirs.ctypes.data:
+            self._theirs = np.ctypeslib.as_array(pointer, (self._n_vocab,))
+        return self._theirs
 
     def _piece(self, token: int) -> bytes:
         """The bytes of a token; the same ones come up again and again."""
@@ -114,24 +123,30 @@ class Meter:
         return piece
 
 
+class _Seen(NamedTuple):
+    """What was seen of the stages of one token."""
+
+    stages: tuple[StageMeasure, ...]
+    shares: tuple[float, ...]
+    share: float
+    segment: tuple[float, float]
+
+
 class _Watch:
     """Follows the candidates of one token through the stages of the sampler."""
 
     def __init__(self, n_vocab: int) -> None:
-        self.stages: list[StageMeasure] = []
-        self._n_vocab = self._size = n_vocab
-        self._shown: list[int] = []
-        self._places_left: list[int] = []
-        """Which of the shown candidates are left."""
+        self._n_vocab = n_vocab
+        self._stages: list[tuple[str, int, NDArray[np.int32] | None]] = []
+        """Name of each, how many it left, and which, where it has dropped some."""
         self._left = np.empty(0, _CANDIDATE)
         """What was drawn from."""
         self._selected = 0
         self._error: Exception | None = None
 
-    def begin(self, shown: list[int]) -> None:
-        """The next token: which candidates are shown."""
-        self.stages, self._size, self._shown = [], self._n_vocab, shown
-        self._places_left = list(range(len(shown)))
+    def begin(self) -> None:
+        """The next token."""
+        self._stages = []
 
     def take(self, stage: str, candidates: Any) -> None:
         """A stage is through; "" is the draw. What fails here is raised later, since llama.cpp is between."""
@@ -141,68 +156,67 @@ class _Watch:
             self._error = error
 
     def _take(self, stage: str, candidates: Any) -> None:
-        size = int(candidates.size)
         if not stage:
             self._left, self._selected = _copied(candidates), int(candidates.selected)
             return
-        cut: tuple[int, ...] = ()
-        if size != self._size:
-            is_left = self._among(_copied(candidates)["id"])
-            cut = tuple(place for place in self._places_left if not is_left[place])
-            self._places_left = [place for place in self._places_left if is_left[place]]
-            self._size = size
-        self.stages.append(StageMeasure(stage, size, cut))
+        size, before = int(candidates.size), self._stages[-1][1] if self._stages else self._n_vocab
+        self._stages.append((stage, size, None if size == before else _copied(candidates)["id"]))
 
-    def drawn(self, token: int) -> tuple[tuple[float, ...], float, tuple[float, float]]:
-        """What was drawn from: the share of each shown candidate and of the token, and its part of the whole bar."""
+    def seen(self, shown: list[int], token: int) -> _Seen:
+        """What became of some candidates, and what was drawn from."""
         if self._error is not None:
             raise self._error
-        left, selected = self._left, self._selected
-        shares = left["p"].astype(np.float64)
-        if not shares.any():  # the likeliest was taken
-            self._be_greedy(token)
-            return tuple(float(each == token) for each in self._shown), 1.0, (0.0, 1.0)
-        share, low = float(shares[selected]), float(shares[:selected].sum())
-        if len(left) <= _FEW:
-            known = dict(zip(left["id"].tolist(), shares.tolist(), strict=True))
-            told = [known.get(each, 0.0) for each in self._shown]
-        elif len(left) == self._n_vocab and left["id"][self._shown].tolist() == self._shown:  # nobody has sorted them
-            told = shares[self._shown].tolist()
-        else:
-            by_id = np.zeros(self._n_vocab)
-            by_id[left["id"]] = shares
-            told = by_id[self._shown].tolist()
-        return tuple(told), share, (low, low + share)
+        stages, places = [], list(range(len(shown)))
+        for stage, n_left, ids in self._stages:
+            cut: tuple[int, ...] = ()
+            if ids is not None:
+                is_left = self._among(shown, ids)
+                cut = tuple(place for place in places if not is_left[place])
+                places = [place for place in places if is_left[place]]
+            stages.append(StageMeasure(stage, n_left, cut))
+        shares = self._left["p"].astype(np.float64)
+        if not shares.any():  # the likeliest was taken, which stands for a stage
+            stages.append(StageMeasure("temperature", 1, tuple(place for place in places if shown[place] != token)))
+            return _Seen(tuple(stages), tuple(float(each == token) for each in shown), 1.0, (0.0, 1.0))
+        share, low = float(shares[self._selected]), float(shares[: self._selected].sum())
+        return _Seen(tuple(stages), self._shares_of(shown, shares), share, (low, low + share))
 
-    def _be_greedy(self, token: int) -> None:
-        """Tell it as the stage that it stands for."""
-        cut = tuple(place for place in self._places_left if self._shown[place] != token)
-        self.stages.append(StageMeasure("temperature", 1, cut))
+    def _shares_of(self, shown: list[int], shares: NDArray[np.float64]) -> tuple[float, ...]:
+        """The shares of some candidates, among those that were left."""
+        ids = self._left["id"]
+        if len(ids) <= _FEW:
+            known = dict(zip(ids.tolist(), shares.tolist(), strict=True))
+            return tuple(known.get(each, 0.0) for each in shown)
+        if len(ids) == self._n_vocab and ids[shown].tolist() == shown:  # nobody has sorted them
+            return tuple(shares[shown].tolist())
+        by_id = np.zeros(self._n_vocab)
+        by_id[ids] = shares
+        return tuple(by_id[shown].tolist())
 
-    def _among(self, ids: NDArray[np.int32]) -> list[bool]:
-        """Which of the shown candidates are among some."""
+    def _among(self, shown: list[int], ids: NDArray[np.int32]) -> list[bool]:
+        """Which of some candidates are among others."""
         if len(ids) <= _FEW:
             known = set(ids.tolist())
-            return [each in known for each in self._shown]
+            return [each in known for each in shown]
         flags = np.zeros(self._n_vocab, bool)
         flags[ids] = True
-        return [bool(flag) for flag in flags[self._shown]]
+        return [bool(flag) for flag in flags[shown]]
 
 
 class _Distribution:
     """The model's own distribution over the next token."""
 
-    def __init__(self, logits: Floats, recent: Sequence[int] | None = None, spare: Floats | None = None) -> None:
+    def __init__(self, logits: Floats, recent: Counter[int] | None = None, spare: Floats | None = None) -> None:
         """Look at all logits.
 
         Args:
-            recent: What the penalties look at; None without any.
+            recent: How often tokens were used within the penalties' window; None without any.
             spare: Space for twice as many numbers.
         """
         self._logits = logits
         self._top = _highest(logits, N_KEPT)
         self.shown: list[int] = self._top[:N_SHOWN].tolist()
-        self._counts = None if recent is None else Counter(recent)
+        self._counts = recent
         self._kept = self._top
         if self._counts:
             others = sorted(set(self._counts) - set(self._top.tolist()))
