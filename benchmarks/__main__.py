@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import decode, download, fit, inside, screen
+from benchmarks import decode, download, fit, inside, measuring, screen
 
 print(
     f"decoding (aim: ratio 0.98): {', '.join(f'{what} {value:.3g}' for what, value in decode.measure().items())}",
@@ -11,4 +11,5 @@ print(
 download.main()
 fit.main()
 inside.main()
+measuring.main()
 screen.main()
