@@ -27,6 +27,7 @@ from chatterm.ui.widgets.table import Column
 SECONDS_BEFORE_SEARCH = 0.3
 """After the last letter."""
 NOTHING = "Nothing on the Hub matches.\n\nTry fewer or other words, or wider filters."
+ASKING = "Asking the Hub …"
 MEANWHILE = "F5 tries again. What is on this machine works without the Hub: see Here."
 
 BILLION = 1_000_000_000
@@ -102,6 +103,7 @@ class HubPane(Pane[Found]):
         """Write; the first time with what is asked for most."""
         self.words.focus()
         if self._answered is None:
+            self.say(ASKING)
             self.search(at_once=True)
 
     @property

@@ -34,7 +34,7 @@ class QueuePane(Pane[Download]):
     """The queue, as it changes."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("Model", least=18),
+        Column("Model", least=28),
         Column("Done"),
         Column("Of", is_right=True, reserved=7, leaves=2),
         Column("", reserved=15),
@@ -115,11 +115,11 @@ class QueuePane(Pane[Download]):
         """What it waits for, why it failed, where it is from."""
         size = f" · {amount(download.n_done)} of {amount(download.n_total)}" if download.n_total else ""
         where = f"{line(download.repo)}{size}"
-        said: tuple[str, str] = ("", "")
+        said, more = ("", ""), ""
         if self._asked == download.id:
             said = (f"{amount(download.n_done)} that arrived are removed. Press x again to do so.", "$text-warning")
         elif download.state is DownloadState.FAILED:
-            said = (f"{line(download.problem_title)}: {line(download.problem)}", "$text-error")
+            said, more = (f"{line(download.problem_title)}. ", "$text-error"), line(download.problem)
         elif download.note:
             said = (line(download.note), "$text-warning")
         elif download.is_elsewhere:
@@ -128,7 +128,7 @@ class QueuePane(Pane[Download]):
             said = ("It is here, checked, and the model picker has it, too.", "")
         elif download.id == self._arrivals.wanted:
             said = ("It is opened as soon as it is here; chat on meanwhile (escape).", "")
-        return Content.assemble((where, words.MUTED), "\n", said)
+        return Content.assemble((where, words.MUTED), "\n", said, more)
 
     def hints(self) -> list[Hint]:
         """What can be done with it."""
