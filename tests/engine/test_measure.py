@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from support.definitions import shares, stage
-from support.engines import GREEDY, Reply, ask, load
+from support.engines import GREEDY, Reply, ask, load, user
 from support.tiny_models import write_distribution, write_model
 
 from chatterm import lens
 from chatterm.engine.base import Prompt
 from chatterm.engine.local import LocalEngine
-from chatterm.events import Measured, Token
+from chatterm.events import Measured, Prompted, Token, Trimmed
 from chatterm.settings import Sampling
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -264,3 +265,59 @@ async def test_what_is_kept_for_a_token_is_short(chatty: LocalEngine) -> None:
         without = msgspec.structs.replace(one, kept=None)
         assert len(msgspec.msgpack.encode(one.kept)) < 2_200
         assert len(msgspec.msgpack.encode(without)) < 900
+
+
+def without_measures(reply: Reply) -> list[Any]:
+    """The events that are the same each time, as they would be without measuring."""
+    kinds = (Trimmed, Prompted, Token)
+    return [
+        msgspec.structs.replace(event, start=None)
+        if isinstance(event, Token)
+        else msgspec.structs.replace(event, n_reused=0)
+        if isinstance(event, Prompted)
+        else event
+        for event in reply.events
+        if isinstance(event, kinds)
+    ]
+
+
+@pytest.mark.parametrize("n_ctx", [256, 2048])
+async def test_measures_come_between_the_events_that_there_are_anyway(
+    engine: LocalEngine, rambler: Path, n_ctx: int
+) -> None:
+    await load(engine, rambler, n_ctx=n_ctx)
+    prompt = user(*[f"the cat and the dog number {number}" for number in range(9)])
+    sampling = Sampling(temperature=1.2, seed=5, max_tokens=300)
+    plain = await ask(engine, prompt, sampling)
+    reply = Reply([event async for event in engine.reply(prompt, sampling, measure=True)])
+    assert without_measures(reply) == without_measures(plain)
+    assert bool(plain.trimmed) == (n_ctx == 256)
+    measured = None
+    for event in reply.events:
+        if isinstance(event, Measured):
+            assert event.index == (0 if measured is None else measured.index + 1)
+            measured = event
+        elif isinstance(event, Token) and event.id is not None:
+            assert measured is not None
+            assert event.id == measured.id, "a token comes right behind its measure"
+    assert reply.events[-1] == reply.finished
+
+
+@pytest.mark.parametrize("n", [1, 2, 30])
+async def test_a_stop_leaves_no_half_of_a_token(chatty: LocalEngine, n: int) -> None:
+    seen = 0
+
+    def enough(event: object) -> bool:
+        nonlocal seen
+        seen += isinstance(event, Measured)
+        return seen == n
+
+    events = []
+    async with aclosing(chatty.reply(PROMPT, Sampling(seed=1), measure=True)) as replying:
+        async for event in replying:
+            events.append(event)
+            if enough(event):
+                break
+    assert await chatty.count(PROMPT) > 0, "nothing that came later is taken for another answer"
+    again = await measured(chatty, PROMPT, Sampling(seed=1, max_tokens=n))
+    assert [event for event in events if isinstance(event, Measured)] == again.of(Measured)
