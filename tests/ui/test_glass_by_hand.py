@@ -157,6 +157,41 @@ async def test_by_hand_any_candidate_is_put_there_and_nothing_more_is_drawn() ->
         assert "◀ chosen" in body(glass)
 
 
+async def test_the_end_can_be_chosen_too() -> None:
+    async with looking(TEXT) as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        end = glass.tokens[-1].measured
+        assert end is not None
+        assert end.is_end
+        await pilot.press("d")
+        await rests(pilot, screen, TEXT)
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: glass.body.has_focus)
+        await pilot.press("end", "enter")
+        await rests(pilot, screen, f"{TEXT}{lens.candidates(end)[-1].piece.decode()}")
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: glass.body.has_focus)
+        await pilot.press("home", *["down"] * end.pieces.index(end.piece), "enter")
+        await rests(pilot, screen, TEXT)
+        assert screen.chat.turns[-1].state is TurnState.FINISHED
+        assert glass.tokens[-1].measured is not None
+        assert glass.tokens[-1].measured.is_end
+
+
+async def test_the_mouse_takes_a_candidate_with_a_double_click() -> None:
+    async with looking(TEXT) as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        glass.token_view.go_to(start_of_answer(glass) + 1)
+        await pilot.press("2")
+        await wait_for(pilot, lambda: glass.body.n_rows)
+        seen = glass.tokens[glass.token_view.cursor].measured
+        assert seen is not None
+        await pilot.click(glass.body, offset=(4, 2 + 3))
+        await wait_for(pilot, lambda: glass.body.has_focus and glass.body.row == 3)
+        await pilot.click(glass.body, offset=(4, 2 + 3), times=2)
+        await rests(pilot, screen, f"One{lens.candidates(seen)[3].piece.decode()} three four.")
+
+
 async def test_steps_end_with_escape_and_the_answer_stays_as_it_stands() -> None:
     async with looking(TEXT) as (pilot, screen, glass):
         await ask(pilot, screen, "Count for me")
@@ -317,7 +352,8 @@ async def test_three_temperatures_are_written_with_the_same_seed_and_nothing_is_
         shown = await compared(pilot, screen)
         assert [column.lane.text for column in shown.columns if column.lane] == [TEXT] * 3
         assert {engine.samplings[i].temperature for i in range(1, len(engine.samplings))} == set(TEMPERATURES)
-        assert len({sampling.seed for sampling in engine.samplings[1:]}) == 1
+        assert {sampling.seed for sampling in engine.samplings[1:]} == {shown.seed}
+        assert shown.seed >= 0
         assert all(prompt == asked for prompt in engine.prompts[1:])
         chances = [str(column.query_one(".chances", Static).content) for column in shown.columns]
         assert "100 %" in chances[0]

@@ -144,6 +144,8 @@ class ByHand(GlassPanel):
     def action_step(self) -> None:
         """Let a running answer wait; else draw its next token."""
         if self.chat is not None and self.chat.is_written_here:
+            if self._says_why_not():
+                return
             self._pauses = True
             self.post_message(self.PauseWanted())
             return
@@ -223,11 +225,18 @@ class ByHand(GlassPanel):
     def _can_begin(self) -> bool:
         """Whether an answer can begin with given tokens now; says why not."""
         assert self.chat is not None
-        if why_not := self.chat.engine.capabilities.why_not("branches"):
-            self._say(why_not)
-        elif self.chat.is_replying:
+        if self._says_why_not():
+            return False
+        if self.chat.is_replying:
             self._say("Pause the answer first: space.")
-        return not why_not and not self.chat.is_replying
+        return not self.chat.is_replying
+
+    def _says_why_not(self) -> bool:
+        """Say why the engine cannot begin an answer with given tokens, where it cannot."""
+        why_not = self.chat.engine.capabilities.why_not("branches") if self.chat is not None else ""
+        if why_not:
+            self._say(why_not)
+        return bool(why_not)
 
     def _want_step(
         self, answer: Turn, measures: Sequence[Measured], n_tokens: int | None, seed: int | None = None

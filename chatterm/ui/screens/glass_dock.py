@@ -11,7 +11,7 @@ from chatterm.chat import Chat
 from chatterm.conversation import Role
 from chatterm.engine.base import PromptPiece, PromptTurn
 from chatterm.engine.base import WindowPart as EngineWindowPart
-from chatterm.events import Measured
+from chatterm.events import FinishReason, Measured
 from chatterm.glass import GlassRequest, GlassResult
 from chatterm.ui.glass.branches import BranchesSeen, branch_of
 from chatterm.ui.glass.source import TYPED, GlassToken, WindowPart, WindowSeen
@@ -121,6 +121,7 @@ class GlassDock(ByHand):
         """The reply was saved under this id."""
         if self._live and not self._is_told:
             self._live.pop()  # it was stopped before the token's text came
+        self._mark_end(turn_id)
         measures = self._whole(turn_id)
         if measures or self._is_begun:
             self.measures.pop(turn_id, None)
@@ -131,6 +132,13 @@ class GlassDock(ByHand):
         self.stepped(turn_id)
         if self.is_open:
             self.reload()
+
+    def _mark_end(self, turn_id: int) -> None:
+        """A token that a person chose may have ended the reply."""
+        turn = next((turn for turn in reversed(self.chat.turns) if turn.id == turn_id), None) if self.chat else None
+        has_ended = turn is not None and turn.record is not None and turn.record.reason == FinishReason.END
+        if has_ended and self._live and self._live[-1].is_chosen:
+            self._live[-1] = msgspec.structs.replace(self._live[-1], is_end=True)
 
     def _whole(self, turn_id: int) -> list[Measured]:
         """What was measured of a reply, with what there was of it before it was resumed; nothing where that is lost."""
