@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from support.app import make_app
+from support.looking import ask, body, looking
 from support.waiting import wait_for
-from textual.pilot import Pilot
 from textual.widgets import Static
 
 from chatterm.engine.scripted import ScriptedEngine
@@ -18,7 +15,6 @@ from chatterm.errors import NotVisible
 from chatterm.glass import GlassRequest, GlassResult
 from chatterm.ui.glass.glossary import TERM_OF, Glossary
 from chatterm.ui.glass.marks import bar, named, percent, shade
-from chatterm.ui.glass.panel import GlassPanel
 from chatterm.ui.glass.shaper import Shaper
 from chatterm.ui.glass.source import TYPED
 from chatterm.ui.glass.tabs import Tabs
@@ -27,43 +23,7 @@ from chatterm.ui.glass.token_view import TokenKind, shown, wrapped
 from chatterm.ui.glass.tour import ASK_FIRST, STATIONS, TourBar
 from chatterm.ui.glass.vectors import two_sentences
 from chatterm.ui.glass.views import VIEWS, ViewName
-from chatterm.ui.screens.chat import ChatScreen
 from chatterm.ui.widgets.slider import Slider
-
-
-@asynccontextmanager
-async def looking(
-    *script: str, size: tuple[int, int] = (160, 44), engine: ScriptedEngine | None = None
-) -> AsyncIterator[tuple[Pilot[Any], ChatScreen, GlassPanel]]:
-    """The app with the glass box open."""
-    app = make_app(*script, engine=engine)
-    async with app.run_test(size=size, notifications=True) as pilot:
-        await wait_for(pilot, lambda: app.chat_screen.state.has_model and app.chat_screen.prompt.has_focus)
-        await pilot.press("f12")
-        await wait_for(pilot, lambda: app.chat_screen.transcript.glass is not None)
-        glass = app.chat_screen.transcript.glass
-        assert glass is not None
-        await wait_for(pilot, lambda: glass.token_view.has_focus, "the glass box is open")
-        yield pilot, app.chat_screen, glass
-
-
-async def ask(pilot: Pilot[Any], screen: ChatScreen, text: str) -> None:
-    """Go back to the prompt, ask, and wait for the whole reply and its tokens."""
-    glass, n = screen.transcript.glass, len(screen.state.turns)
-    assert glass is not None
-    await pilot.press("tab")
-    await wait_for(pilot, lambda: screen.prompt.has_focus)
-    screen.prompt.put(text)
-    await pilot.press("enter")
-    await wait_for(pilot, lambda: len(screen.state.turns) == n + 2 and screen.state.is_idle, f"a reply to {text}")
-    await wait_for(pilot, lambda: any(token.measured for token in glass.tokens), "its tokens are shown")
-    await pilot.press("f12")
-    await wait_for(pilot, lambda: glass.token_view.has_focus)
-
-
-def body(glass: GlassPanel) -> str:
-    """What the view says."""
-    return str(glass.query_one("#body", Static).content)
 
 
 async def test_the_tokens_of_the_prompt_and_of_the_answer_are_shown_and_the_cursor_goes_through_them() -> None:
