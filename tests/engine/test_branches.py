@@ -189,6 +189,20 @@ async def test_a_branch_keeps_the_prompt_that_the_answer_had(chatty: LocalEngine
     assert branch.ids[:20] == answer.ids[80:]
 
 
+async def test_a_step_keeps_the_prompt_that_the_answer_had(chatty: LocalEngine) -> None:
+    """A step needs room for one token alone, so that more turns would fit."""
+    texts = [f"word number {number}?" for number in range(9)]
+    while await chatty.count(prompt := user(*texts, system="be brief")) < 512 - 60:
+        texts += ["the same way", "and now?"]
+    answer = await begun(chatty, (), Sampling(temperature=1.3, seed=8, max_tokens=30), prompt)
+    long = await begun(chatty, (), Sampling(temperature=1.3, seed=8, max_tokens=100), prompt)
+    assert long.trimmed
+    assert not answer.trimmed
+    step = await begun(chatty, long.ids[:10], Sampling(temperature=1.3, seed=8, max_tokens=1), prompt)
+    assert n_evaluated(step) == 1
+    assert step.ids == long.ids[10:11]
+
+
 async def test_a_model_that_cannot_go_back_reads_again_and_says_the_same(engine: LocalEngine, tmp_path: Path) -> None:
     await load(engine, write_recurrent(tmp_path / "mamba.gguf"), n_ctx=512)
     answer = await begun(engine, ())

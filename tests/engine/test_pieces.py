@@ -28,6 +28,7 @@ PROMPTS = {
     "what the template says, too": user("user", "assistant", "system\n", system="assistant"),
     "the same again": user("the cat", "the cat", "the cat", system="the cat"),
     "space around it": user("  hello \n", "\n\nhi\t", " ", system=" be brief "),
+    "what the template says, with space": user(" user ", "assistant\n", " system"),
     "nothing": user("", "", "", system=""),
     "other letters": user("é😀漢字", "\U0001f468\u200d\U0001f469", "ß\ufdd2\ufde1\ufdd3!", system="für"),
     "a reply that goes on": user("hello", "and so it", continues=True),
@@ -62,6 +63,10 @@ async def test_the_pieces_are_the_prompt_and_each_turn_has_its_own(
     for place, turn in enumerate(prompt.turns):
         expected = turn.text.strip() if template is TRIMMING else turn.text
         assert said_by(pieces, place) == expected
+        if expected:
+            start = [piece.turn for piece in pieces].index(place)
+            before = b"".join(piece.piece for piece in pieces[:start]).decode("utf-8", "replace")
+            assert before.endswith(f"<|im_start|>{turn.role}\n")
     n_tags = 2 * len(prompt.turns) + (-1 if prompt.continues else 1)
     assert [piece.piece for piece in pieces if piece.is_special].count(b"<|im_start|>") == (n_tags + 1) // 2
     assert all(piece.turn is None for piece in pieces if piece.is_special), "what is typed commands nothing"
