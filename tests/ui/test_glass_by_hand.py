@@ -242,6 +242,7 @@ async def test_branches_are_listed_opened_dropped_and_brought_back() -> None:
         await pilot.press("7")
         await wait_for(pilot, lambda: glass.body.has_focus and "2 answers" in body(glass))
         drawn = body(glass)
+        assert glass.body.row == 1, "the cursor begins on the answer that is open"
         assert "└ after 1" in drawn
         assert "answer 2, open" in drawn
         measures = glass.measures[screen.chat.turns[-1].id][1:]

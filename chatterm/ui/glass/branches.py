@@ -140,6 +140,11 @@ def lines(seen: BranchesSeen, width: int, row: int | None) -> list[Content]:
     return [*drawn, Content(""), *_beside(seen, current.number, other.number, width)]
 
 
+def open_row(seen: BranchesSeen) -> int:
+    """In which row the open answer stands."""
+    return next((row for row, fork in enumerate(tree(seen)) if seen.branches[fork.number].is_open), 0)
+
+
 def first_apart(seen: BranchesSeen) -> int:
     """From which piece on the first answer is not that of all."""
     first, *others = seen.branches

@@ -141,6 +141,8 @@ def headline(seen: Measured, width: int = 80) -> Content:
         parts.append((f" · surprise {seen.surprise:.1f}{bits}", MUTED))
     if seen.entropy is not None:
         parts.append((f" · undecided {by}{seen.entropy:.1f} bits", MUTED))
+    while len(parts) > 1 and Content.assemble(*parts).cell_length > width:
+        parts.pop()
     return Content.assemble(*parts)
 
 

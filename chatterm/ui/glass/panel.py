@@ -382,6 +382,7 @@ class GlassPanel(Vertical):
                 self.body.offer(branches.FIRST_LINE, len(found))
                 if self._wants_rows and self.token_view.has_focus:
                     self.body.focus()
+                    self.body.go_to(branches.open_row(self._seen))
                 self._wants_rows = False
             case _:
                 if self.body.has_focus and self.view not in (ViewName.NEXT, ViewName.BRANCHES):

@@ -43,8 +43,6 @@ class Shaper(Vertical):
         & Label { width: 12; color: $text-muted; }
         & > #keep { width: 1fr; color: $text-muted; }
         & > Stages { display: none; }
-        &.-order > Horizontal { display: none; }
-        &.-order > Stages { display: block; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -80,7 +78,7 @@ class Shaper(Vertical):
 
     def focus_first(self) -> None:
         """Keys go to the temperature, or to the order where that is shown."""
-        self.query_one("#shape-order" if self.has_class("-order") else "#shape-temperature").focus()
+        self.query_one("#shape-order" if self.query_one(Stages).display else "#shape-temperature").focus()
 
     @on(Control.Changed)
     def _take(self, event: Control.Changed) -> None:
@@ -109,7 +107,9 @@ class Shaper(Vertical):
 
     def action_order(self) -> None:
         """Show the order of the stages instead of the sliders, or the other way round."""
-        is_order = not self.has_class("-order")
-        self.set_class(is_order, "-order")
+        stages = self.query_one(Stages)
+        stages.display = is_order = not stages.display
+        for row in self.query(Horizontal):
+            row.display = not is_order
         self.query_one("#keep", Label).update(ORDER if is_order else SLIDERS)
-        self.call_after_refresh(self.focus_first)
+        self.focus_first()
