@@ -7,7 +7,7 @@ that turn's. Nothing here is needed for a reply.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -31,6 +31,14 @@ _FAR_BYTES = 64
 """Where a token's bytes are not where they should be, they are looked for so much further on."""
 
 
+class _Kind(NamedTuple):
+    """What is known of a token of the vocabulary."""
+
+    piece: bytes
+    is_control: bool
+    is_special: bool
+
+
 class _Stretch(NamedTuple):
     """Where the text of a turn stands in the prompt."""
 
@@ -43,14 +51,15 @@ def prompt_pieces(model: LoadedModel, prompt: Prompt, last: Cut | None) -> list[
     """A prompt as the model would read it now, token by token; with the reply that goes on, where there is one."""
     composed, reply = _as_read(model, prompt, last)
     tokens = composed.tokens + reply
-    owners = [*owners_of(model, composed, prompt), *[len(prompt.turns) - 1] * len(reply)]
+    kinds = _kinds(model.vocabulary, tokens)
+    owners = [*_owners(model, composed, prompt, kinds), *[len(prompt.turns) - 1] * len(reply)]
     n_reused = min(n_common(tokens, last.composed.tokens + last.reply), last.n_reused) if last else 0
     n_cached = n_common(tokens, model.context.tokens)
     return [
         PromptPiece(
             token,
-            model.vocabulary.piece(token, special=True),
-            _is_instruction(model.vocabulary, token, owner),
+            kinds[token].piece,
+            _is_instruction(kinds[token], owner),
             owner,
             was_reused=i < n_reused,
             is_cached=i < n_cached,
@@ -64,7 +73,7 @@ def window_report(model: LoadedModel, last: Cut | None) -> WindowReport:
     context, llama = model.context, model.library.llama
     if last is None:
         return WindowReport(context.n_ctx)
-    owners = owners_of(model, last.composed, last.prompt)
+    owners = _owners(model, last.composed, last.prompt, _kinds(model.vocabulary, last.composed.tokens))
     owners += [_REPLY] * len(last.reply)
     owners = owners[: n_common(last.composed.tokens + last.reply, context.tokens)]
     owners += [None] * (len(context.tokens) - len(owners))
@@ -79,7 +88,15 @@ def window_report(model: LoadedModel, last: Cut | None) -> WindowReport:
     return WindowReport(context.n_ctx, tuple(parts), last.composed.dropped, n_bytes)
 
 
-def owners_of(model: LoadedModel, composed: Composed, prompt: Prompt) -> list[int | None]:
+def _kinds(vocabulary: Vocabulary, tokens: Sequence[int]) -> dict[int, _Kind]:
+    """What is known of each token of a text; asked once, since most come again."""
+    return {
+        token: _Kind(vocabulary.piece(token, special=True), vocabulary.is_control(token), vocabulary.is_special(token))
+        for token in set(tokens)
+    }
+
+
+def _owners(model: LoadedModel, composed: Composed, prompt: Prompt, kinds: Mapping[int, _Kind]) -> list[int | None]:
     """For each token of a prompt, to which of its turns it belongs; None for the template's own."""
     if prompt.raw is not None:
         return [None] * len(composed.tokens)
@@ -88,8 +105,7 @@ def owners_of(model: LoadedModel, composed: Composed, prompt: Prompt) -> list[in
     whole = text.encode("utf-8", "replace")
     at, owners = 0, list[int | None]()
     for token in composed.tokens:
-        piece = model.vocabulary.piece(token, special=True)
-        start, at = _found(whole, at, piece, is_special=model.vocabulary.is_special(token))
+        start, at = _found(whole, at, kinds[token])
         while stretches and stretches[0].end <= start:
             stretches.pop(0)
         owned = stretches and stretches[0].start < at and start < at
@@ -178,21 +194,20 @@ def _searched(text: str, turns: Sequence[PromptTurn]) -> list[_Stretch]:
     return stretches
 
 
-def _found(whole: bytes, at: int, piece: bytes, *, is_special: bool) -> tuple[int, int]:
+def _found(whole: bytes, at: int, token: _Kind) -> tuple[int, int]:
     """Where in the prompt's bytes a token stands, at or soon after a place.
 
     A BOS that the template does not write, and the space that SentencePiece puts before a text, stand nowhere.
     """
+    piece = token.piece
     if whole.startswith(piece, at):
         return at, at + len(piece)
     if piece[:1] == b" " and whole.startswith(piece[1:], at):
         return at, at + len(piece) - 1
-    start = -1 if is_special else whole.find(piece, at, at + _FAR_BYTES)
+    start = -1 if token.is_special else whole.find(piece, at, at + _FAR_BYTES)
     return (at, at) if start < 0 else (start, start + len(piece))
 
 
-def _is_instruction(vocabulary: Vocabulary, token: int, owner: int | None) -> bool:
+def _is_instruction(token: _Kind, owner: int | None) -> bool:
     """Whether a token tells the model something; some files call the template's own markup user-defined."""
-    if vocabulary.is_control(token):
-        return True
-    return owner is None and vocabulary.is_special(token) and vocabulary.piece(token, special=True)[:1] in (b"<", b"[")
+    return token.is_control or (owner is None and token.is_special and token.piece[:1] in (b"<", b"["))
