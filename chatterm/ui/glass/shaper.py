@@ -20,7 +20,7 @@ from chatterm.ui.widgets.stages import Stages
 
 NAMES = ("temperature", "top_k", "top_p", "min_p")
 SLIDERS = "a uses these in this conversation · r as they are · o order · esc"
-ORDER = "← → moves a stage, space switches it · a uses these · o sliders · esc"
+ORDER = "← → moves, space switches · a uses these · o sliders · esc"
 
 
 class Shaper(Vertical):
@@ -78,7 +78,8 @@ class Shaper(Vertical):
 
     def focus_first(self) -> None:
         """Keys go to the temperature, or to the order where that is shown."""
-        self.query_one("#shape-order" if self.query_one(Stages).display else "#shape-temperature").focus()
+        first = "#shape-order" if self.query_one(Stages).display else "#shape-temperature"
+        self.screen.set_focus(self.query_one(first))  # at once: the next key may be here already
 
     @on(Control.Changed)
     def _take(self, event: Control.Changed) -> None:
