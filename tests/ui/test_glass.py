@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from chatterm.engine.scripted import ScriptedEngine
 from chatterm.errors import NotVisible
-from chatterm.glass import GlassRequest, GlassResult
+from chatterm.glass import GlassRequest, GlassResult, LetGo
 from chatterm.ui.glass.glossary import TERM_OF, Glossary
 from chatterm.ui.glass.marks import bar, named, percent, shade
 from chatterm.ui.glass.shaper import Shaper
@@ -190,6 +190,24 @@ async def test_closed_it_measures_nothing() -> None:
         await wait_for(pilot, lambda: screen.prompt.has_focus)
         assert not screen.chat.is_measured
         assert not glass.is_open
+
+
+async def test_closed_it_gives_back_the_memory_that_looking_took() -> None:
+    class Asked(ScriptedEngine):
+        asked: list[GlassRequest]
+
+        async def inspect(self, request: GlassRequest) -> GlassResult:
+            self.asked.append(request)
+            return await super().inspect(request)
+
+    engine = Asked("One.")
+    engine.asked = []
+    async with looking(engine=engine) as (pilot, screen, glass):
+        await ask(pilot, screen, "first")
+        await pilot.press("4")
+        await wait_for(pilot, lambda: "heads 1 to" in body(glass))
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: isinstance(engine.asked[-1], LetGo))
 
 
 async def test_the_mouse_puts_the_cursor_on_a_token_and_opens_views() -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
+from textual import work
 from textual.timer import Timer
 
 from chatterm.chat import Chat
 from chatterm.conversation import Role
 from chatterm.engine.base import PromptPiece, PromptTurn
 from chatterm.engine.base import WindowPart as EngineWindowPart
+from chatterm.errors import ChattermError
 from chatterm.events import FinishReason, Measured
-from chatterm.glass import GlassRequest, GlassResult
+from chatterm.glass import GlassRequest, GlassResult, LetGo
 from chatterm.ui.glass.branches import BranchesSeen, branch_of
 from chatterm.ui.glass.source import TYPED, GlassToken, WindowPart, WindowSeen
 from chatterm.ui.glass.token_view import TokenKind
@@ -50,6 +53,13 @@ class GlassDock(ByHand):
         self.display = False
         if self.chat is not None:
             self.chat.is_measured = False
+            self._let_go(self.chat)
+
+    @work(exclusive=True, group="look")
+    async def _let_go(self, chat: Chat) -> None:
+        """Give back the memory that looking inside took."""
+        with suppress(ChattermError):
+            await chat.engine.inspect(LetGo())
 
     def step_aside(self) -> None:
         """Make room for the conversation; what is written there is measured all the same."""
