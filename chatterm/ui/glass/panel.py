@@ -58,6 +58,7 @@ PAUSE_SECONDS = 0.08
 """The cursor rests so long before the model is looked into."""
 SECONDS_BETWEEN_DRAWINGS = 0.1
 LOOKING = "looking …"
+NOT_HERE = "Not available here"
 NO_WORDS = Similarity((), (), (), (), 0.0)
 N_EXPECTED = 10
 """Tokens that are shown of what the model expected at a place that it did not write."""
@@ -155,7 +156,12 @@ class GlassPanel(Vertical):
         """What was looked for last, where that is not measured while sampling."""
         self._cuts: list[tuple[str, int]] = []
         """How the word under the cursor is cut in other spellings."""
+        self._seen_in: list[bytes] = []
+        """The tokens up to the one for which that was looked for."""
         self._why_not = ""
+        """Why the view cannot say anything of this token."""
+        self._no_tokens = ""
+        """Why there are no tokens."""
         self._wants_rows = False
         """Whether the keys go to the rows of the view as soon as there are any."""
         self._pause: Timer | None = None
@@ -210,10 +216,10 @@ class GlassPanel(Vertical):
         try:
             found = await self.source.tokens()
         except ChattermError as error:
-            self.tokens, self._why_not = [], str(error)
+            self.tokens, self._no_tokens = [], str(error)
         else:
-            self.tokens, self._why_not = found, ""
-        if self.is_attached:
+            self.tokens, self._no_tokens = found, ""
+        if self.display:  # else it was closed meanwhile, perhaps with the whole app
             self._show_tokens()
             bar = self.query_one(TourBar)
             if bar.display and bar.sentence == ASK_FIRST and any(token.part == "answer" for token in self.tokens):
@@ -228,10 +234,13 @@ class GlassPanel(Vertical):
 
     def _draw_added(self) -> None:
         self._draw_soon = None
-        self._show_tokens()
+        if self.display:
+            self._show_tokens()
 
     def _show_tokens(self) -> None:
         """Draw the tokens, and what is seen of the one under the cursor."""
+        if [token.piece for token in self.tokens[: len(self._seen_in)]] != self._seen_in:
+            self._seen, self._seen_in, self._why_not = None, [], ""  # it was about another text
         self.token_view.show([token.drawn for token in self.tokens], self._tints())
         self.query_one("#legend", Static).update(self._legend())
         self._look_soon()
@@ -283,6 +292,7 @@ class GlassPanel(Vertical):
         source, place = self.source, self.token_view.cursor
         if source is None or not 0 <= place < len(self.tokens):
             return
+        before = [token.piece for token in self.tokens[: place + 1]]
         try:
             match self.view:
                 case ViewName.TOKENS:
@@ -296,7 +306,7 @@ class GlassPanel(Vertical):
                 case _ if (ids := self._ids()) is None:
                     self._seen, self._why_not = (
                         None,
-                        "Not available here, because this engine does not tell the tokens' numbers.",
+                        f"{NOT_HERE}, because this engine does not tell the tokens' numbers.",
                     )
                     self._draw()
                     return
@@ -318,11 +328,15 @@ class GlassPanel(Vertical):
                 case ViewName.VECTORS:
                     self._seen = await source.inspect(NeighboursRequest(ids[place]))
         except ChattermError as error:
-            self._seen, self._why_not = None, f"Not available here, because: {error}"
+            self._seen, self._why_not = None, f"{NOT_HERE}, because: {error}"
         else:
             self._why_not = ""
-        self.token_view.tint(self._tints())
-        self._draw()
+        if [token.piece for token in self.tokens[: place + 1]] != before:
+            self._seen = None  # the text has become another one meanwhile
+        self._seen_in = before
+        if self.display:
+            self.token_view.tint(self._tints())
+            self._draw()
 
     def _said(self, place: int) -> str:
         """The text of the message that a token is part of, before it and after it."""
@@ -362,12 +376,15 @@ class GlassPanel(Vertical):
             head = "all heads" if self.at_head is None else f"head {self.at_head + 1}"
             first = "first token left out" if self.hides_first else "first token shown"
             return f"{layer} · {head} · {first}; stronger colour, more weight"
-        n_typed = sum(token.part == TYPED for token in self.tokens)
+        n_tokens = sum(token.kind is not TokenKind.UNCUT for token in self.tokens)
+        n_typed = sum(token.part == TYPED for token in self.tokens if token.kind is not TokenKind.UNCUT)
         typed = f", {n_typed:,} of them in what you are typing" if n_typed else ""
-        return f"{len(self.tokens):,} tokens{typed} · {self.tint.value}: {LEGENDS[self.tint]}"
+        return f"{n_tokens:,} tokens{typed} · {self.tint.value}: {LEGENDS[self.tint]}"
 
     def _draw(self) -> None:
         """Draw the view."""
+        if not self.display:
+            return
         width = max(self.body.content_size.width - 1, 20)
         self._offer_rows()
         self.query_one("#body", Static).update(Content("\n").join(self._lines(width)))
@@ -391,8 +408,8 @@ class GlassPanel(Vertical):
 
     def _lines(self, width: int) -> list[Content]:
         token = self.current
-        if self._why_not:
-            return [Content.styled(self._why_not, "$text-warning")]
+        if why_not := self._no_tokens or self._why_not:
+            return [Content.styled(why_not, "$text-warning")]
         if token is None:
             return [Content.styled("Nothing was said yet.", MUTED)]
         match self.view, self._seen:
@@ -444,6 +461,10 @@ class GlassPanel(Vertical):
 
     def _token_lines(self, token: GlassToken) -> list[Content]:
         """What is known of a token by itself."""
+        if token.kind is TokenKind.UNCUT:
+            return [
+                Content.styled(f"{NOT_HERE}, because how this text is cut into tokens is not told.", "$text-warning")
+            ]
         n = len(self.tokens)
         place = self.token_view.cursor
         number = "its number is not told" if token.id is None else f"number {token.id:,} of the vocabulary"

@@ -46,6 +46,8 @@ class TokenKind(StrEnum):
     """Of a message, or of the system prompt."""
     DRAWN = "drawn"
     """Made by the model just now."""
+    UNCUT = "uncut"
+    """Text whose tokens are not told."""
 
 
 class ShownToken(NamedTuple):

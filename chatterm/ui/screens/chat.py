@@ -199,6 +199,12 @@ class ChatScreen(CommandScreen):
         self.refresh_state()
         self.sidebar.reload()
 
+    @on(ModelNotice.LoadEnded)
+    def show_model_in_glass(self) -> None:
+        """The conversation as the model reads it that was loaded, or why nothing reads it."""
+        if self.transcript.glass is not None:
+            self.transcript.glass.show_open()
+
     @on(ConversationView.ReplyEnded)
     @on(ModelNotice.LoadEnded)
     def begin_next(self) -> None:

@@ -180,6 +180,8 @@ class ChatSource:
             prompt = msgspec.structs.replace(prompt, turns=(*prompt.turns, turn), continues=False)
         if not prompt.turns:
             return []
+        if self._chat.engine.capabilities.why_not("prompt"):
+            return uncut(prompt.turns, self._measures)
         pieces = await self._chat.engine.tokenize_prompt(prompt)
         tokens = with_measures(pieces, prompt.turns, self._measures)
         return self._as_drawn(tokens) if prompt.continues else tokens
@@ -220,6 +222,18 @@ class ChatSource:
     async def inspect(self, request: GlassRequest) -> GlassResult:
         """What is inside the model."""
         return await self._chat.engine.inspect(request)
+
+
+def uncut(turns: Sequence[PromptTurn], measures: dict[int, list[Measured]]) -> list[GlassToken]:
+    """What was said, in tokens only where a server told those of an answer."""
+    tokens: list[GlassToken] = []
+    for turn in turns:
+        seen = measures.get(turn.id, []) if turn.role is Role.ASSISTANT else []
+        tokens += [GlassToken.of(one, "answer", turn.id) for one in seen]
+        if not seen:
+            text = f"{turn.text}\n".encode()
+            tokens.append(GlassToken(text, None, TokenKind.UNCUT, _name(turn), turn=turn.id or None))
+    return tokens
 
 
 def with_measures(
