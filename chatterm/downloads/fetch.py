@@ -163,12 +163,10 @@ class Fetch:
         )
 
     def _end(self) -> None:
-        """Do what was wished meanwhile; that it goes on needs no doing."""
-        match self._ledger.wished(self.id):
-            case (Wish.PAUSE | Wish.CANCEL) as wish:
-                obey(self._ledger, self.record, wish)
-            case Wish.RESUME:
-                self._ledger.fulfil(self.id)
+        """Do what was wished meanwhile."""
+        wish = self._ledger.claim(self.id)
+        if wish is not None and (wish is not Wish.RESUME or self.record.download.state is not DownloadState.DONE):
+            obey(self._ledger, self.record, wish)
 
     def _progress(self, record: Record) -> None:
         """Take over a record that differs little; it is written now and then."""
@@ -265,4 +263,3 @@ def obey(ledger: Ledger, record: Record, wish: Wish) -> None:
             ledger.write(paused(record))
         case Wish.RESUME:
             ledger.write(record.waiting())
-    ledger.fulfil(record.id)

@@ -31,7 +31,7 @@ def pull(repo: str, file: str = "", revision: str = "") -> Iterator[PullEvent]:
             if is_done:
                 return
             continue
-        ledger.fulfil(new.id)
+        ledger.claim(new.id)
         fetch = Fetch(ledger, (ledger.record(new.id) or new).waiting(), held)
         try:
             with closing(fetch.run()) as events:
@@ -82,13 +82,14 @@ def _followed(ledger: Ledger, new: Record) -> Generator[PullEvent, None, bool]:
         DownloadStopped: it was stopped there.
         HubError: it failed there.
     """
-    yield Waiting("", "Another chatterm is fetching it; this is how far it is.", 0.0)
     was_running = False
     while True:
         is_held, record = ledger.is_held(new.id), ledger.record(new.id)
         if not is_held:
             return was_running and (yield from _ended(record))
         if record is not None and record.download.state is DownloadState.RUNNING:
+            if not was_running:
+                yield Waiting("", "Another chatterm is fetching it; this is how far it is.", 0.0)
             was_running = True
             yield _told(record.download)
         try:

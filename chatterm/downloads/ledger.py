@@ -128,11 +128,18 @@ class Ledger:
         except (OSError, ValueError):
             return None
 
-    def fulfil(self, key: str) -> None:
-        """Note that what was wished has been done."""
-        self._unsaved_wishes.pop(key, None)
+    def claim(self, key: str) -> Wish | None:
+        """What is wanted of a download, to be done now; for who holds its lock. What is wished from now on stays."""
+        unsaved = self._unsaved_wishes.pop(key, None)
+        claimed = self._file(key, "claimed")
+        try:
+            self._file(key, "wish").replace(claimed)
+            wish = Wish(claimed.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            wish = None
         with suppress(OSError):
-            self._file(key, "wish").unlink(missing_ok=True)
+            claimed.unlink(missing_ok=True)
+        return unsaved or wish
 
     def sweep(self, kept_seconds: float) -> None:
         """Remove what killed processes left half written, and the records of what was done longer ago than that."""
@@ -149,7 +156,7 @@ class Ledger:
                     with held:
                         self.remove(key)
         for key in set(self._ids(".wish")) - set(self._ids(".json")):
-            self.fulfil(key)
+            self.claim(key)
 
     def _from_disk(self, key: str) -> Record | None:
         """A record as its file has it now; a file that is none is set aside."""

@@ -87,7 +87,7 @@ class Turns:
             self._settled.clear()
         self._ledger.save_again()
         wishes = {key: wish for key in self._ledger.records() if (wish := self._ledger.wished(key)) is not None}
-        wishes = {key: wish for key, wish in wishes.items() if not self._obey(key, wish)}
+        wishes = {key: wish for key, wish in wishes.items() if not self._obey(key)}
         found = self._ledger.records()
         elsewhere = {
             key
@@ -103,13 +103,15 @@ class Turns:
                     found[key] = record
             self._records, self._elsewhere, self._wishes = found, elsewhere, wishes
 
-    def _obey(self, key: str, wish: Wish) -> bool:
+    def _obey(self, key: str, newest: Wish | None = None) -> bool:
         """Do what is wished of a download, unless somebody fetches it; gives whether that is so."""
         held = None if key in self._fetches else self._ledger.lock(key)
         if held is None:
             return False
         with held:
-            if (record := self._ledger.record(key)) is not None:
+            claimed, record = self._ledger.claim(key), self._ledger.record(key)
+            wish = newest or claimed
+            if record is not None and wish is not None:
                 obey(self._ledger, record, wish)
         return True
 
@@ -128,12 +130,16 @@ class Turns:
 
     def wish(self, key: str, wish: Wish) -> None:
         """Wish something of a download, whoever fetches it."""
-        if self._ledger.record(key) is None or self._obey(key, wish):
+        record = self._ledger.record(key)
+        if record is None or self._obey(key, wish):
             return
-        fetch = self._fetches.get(key)
+        fetch, _ = self._fetches.get(key, (None, None))
         if fetch is not None and wish is not Wish.RESUME:
-            fetch[0].stop.set()
-        self._ledger.wish(key, wish)
+            fetch.stop.set()
+        is_stopping = self._ledger.wished(key) is not None or (fetch is not None and fetch.stop.is_set())
+        is_running = (fetch.record if fetch else record).download.state is DownloadState.RUNNING
+        if wish is not Wish.RESUME or is_stopping or not is_running:
+            self._ledger.wish(key, wish)
 
     def forget(self, key: str) -> None:
         """Remove the record of a download that has ended."""

@@ -687,8 +687,9 @@ async def test_a_cache_whose_name_is_no_utf_8_can_be_used(
     monkeypatch.setenv("HF_HOME", str(tmp_path / "caf\udce9"))
     async with started() as queue:
         queue.add(REPO)
-        done = await until_state(queue, DONE)
-        assert Path(done.path).read_bytes() == hub.repos[REPO].files[FILE]
+        await until_state(queue, DONE)
+    ((_, _, path),) = cache.models()
+    assert path.read_bytes() == hub.repos[REPO].files[FILE]
 
 
 async def test_a_short_wait_is_said_while_it_lasts(hub: FakeHub) -> None:

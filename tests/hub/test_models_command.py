@@ -87,6 +87,8 @@ def test_ctrl_c_keeps_what_came_and_says_so(hub: FakeHub) -> None:
         text=True,
     )
     assert hub.faults.reached.wait(DEADLINE)
+    while sum(size for *_, size in cache.unfinished()) < 8 * PIECE:
+        assert child.poll() is None
     child.send_signal(signal.SIGINT)
     output, errors = child.communicate(timeout=DEADLINE)
     hub.faults.release.set()
