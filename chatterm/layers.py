@@ -99,3 +99,18 @@ def chosen_sampling(settings: Settings) -> frozenset[str]:
     """Names of the sampling settings that the user has chosen for all models."""
     usual, now = msgspec.structs.asdict(Sampling()), msgspec.structs.asdict(settings.sampling)
     return settings.stated | {name for name, value in now.items() if value != usual[name]}
+
+
+def overlaid(overrides: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides with some changed; a value of None is taken out.
+
+    Example: {"sampling": {"seed": 1}}, {"sampling": {"seed": None, "top_k": 5}} -> {"sampling": {"top_k": 5}}
+    """
+    merged = {section: dict(values) for section, values in overrides.items()}
+    for section, values in changes.items():
+        merged[section] = merged.get(section, {}) | dict(values)
+    kept = {
+        section: {name: value for name, value in values.items() if value is not None}
+        for section, values in merged.items()
+    }
+    return {section: values for section, values in kept.items() if values}
