@@ -1,4 +1,4 @@
-"""Which models are on this machine and on the servers that are known, and how to name, fetch and remove one.
+"""Which models are on this machine and on the servers that are known, and how to name and remove one.
 
 Looks into the Hugging Face cache, into the folders that the settings name and into those of LM Studio and
 Ollama, and adds the tutor, which is part of chatterm. It reads names and sizes, never weights; what a model
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
@@ -22,7 +22,6 @@ from chatterm.address import Address, RemoteModel
 from chatterm.engine import servers
 from chatterm.errors import EngineError, ModelKept, ModelNotFound
 from chatterm.hub import cache, elsewhere, names, trash
-from chatterm.hub.progress import PullEvent
 from chatterm.quantizations import named_in
 from chatterm.settings import LoadOptions, Settings
 from chatterm.text import line
@@ -298,40 +297,6 @@ class Library:
     def load_options(self, model: LocalModel | OfferedModel) -> LoadOptions:
         """How a model would be loaded: as its own settings say, where it has some."""
         return layers.layered(self.settings, model.path if isinstance(model, LocalModel) else None).load
-
-    async def pull(self, repo: str, file: str = "", revision: str = "") -> AsyncIterator[PullEvent]:
-        """Fetch a model, as events; in a thread, so that nothing else waits. `hub.download.pull` tells the rest.
-
-        Closing the iterator stops it; what arrived is kept.
-        """
-        from chatterm.hub import download
-
-        cancel = threading.Event()
-        events: asyncio.Queue[PullEvent | BaseException | None] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-
-        def tell(event: PullEvent | BaseException | None) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-                loop.call_soon_threadsafe(events.put_nowait, event)
-
-        def run() -> None:
-            try:
-                for event in download.pull(repo, file, revision, cancel=cancel):
-                    tell(event)
-            except BaseException as error:
-                tell(error)
-            tell(None)
-
-        thread = threading.Thread(target=run, name="pull", daemon=True)
-        thread.start()
-        try:
-            while (event := await events.get()) is not None:
-                if isinstance(event, BaseException):
-                    raise event
-                yield event
-        finally:
-            cancel.set()
-            await asyncio.to_thread(thread.join, 2.0)  # a silent connection ends by itself, later
 
     def delete(self, model: LocalModel) -> int:
         """Remove a model, all its parts, in all revisions that the cache holds; gives the bytes that were freed.

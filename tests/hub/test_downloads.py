@@ -26,6 +26,8 @@ from chatterm.downloads import Download, Downloads, DownloadState
 from chatterm.errors import RepoNotFound
 from chatterm.hub import cache
 from chatterm.hub.download import Patience
+from chatterm.library import Library
+from chatterm.settings import Settings
 
 REPO, FILE = "lab/Tiny-GGUF", "Tiny-Q4_K_M.gguf"
 DEADLINE = 90
@@ -163,6 +165,17 @@ async def test_what_is_added_is_fetched(hub: FakeHub) -> None:
     assert (done.id, done.n_done, done.n_total, done.files) == (added.id, 1_000_000, 1_000_000, (FILE,))
     assert done.name == "Tiny-Q4_K_M"
     assert Path(done.path).read_bytes() == hub.repos[REPO].files[FILE]
+    assert Library(Settings(), None).find(REPO) == Path(done.path)
+
+
+async def test_other_things_go_on_while_it_is_fetched(hub: FakeHub) -> None:
+    hub.faults.hangs = True  # the Hub does not even answer
+    async with started() as queue:
+        queue.add(REPO)
+        await until_true(lambda: hub.seen)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert queue.all[0].note == "Asking the Hub."
 
 
 async def test_changes_tell_how_far_it_is(hub: FakeHub) -> None:

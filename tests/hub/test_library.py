@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
-from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from support.fake_hub import FakeHub
 
 from chatterm import tutor
-from chatterm.errors import ModelKept, ModelNotFound, RepoNotFound
+from chatterm.errors import ModelKept, ModelNotFound
 from chatterm.hub import cache, names
-from chatterm.hub.progress import Downloading, Pulled
 from chatterm.library import Library, LocalModel
 from chatterm.quantizations import named_in
 from chatterm.settings import Settings
@@ -248,43 +244,6 @@ def test_listing_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
-
-
-async def test_a_model_can_be_pulled_while_other_things_go_on(hub: FakeHub) -> None:
-    here = library()
-    ticks = 0
-
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            ticks += 1
-            await asyncio.sleep(0)
-
-    ticking = asyncio.create_task(tick())
-    events = [event async for event in here.pull("lab/Tiny-GGUF")]
-    ticking.cancel()
-
-    assert isinstance(events[-1], Pulled)
-    assert here.find("lab/Tiny-GGUF") == events[-1].path
-    assert ticks > 1
-
-
-async def test_closing_a_pull_stops_it_and_keeps_what_came(hub: FakeHub) -> None:
-    hub.faults.hold_after = 300_000
-    async with aclosing(library().pull("lab/Tiny-GGUF")) as events:
-        async for event in events:
-            if isinstance(event, Downloading):
-                hub.faults.release.set()
-                break
-
-    ((_, partial, _),) = cache.unfinished()
-    assert library().local_models() == []
-    assert partial.name.endswith(".chatterm.incomplete")
-
-
-async def test_a_pull_that_fails_raises_where_it_is_watched(hub: FakeHub) -> None:
-    with pytest.raises(RepoNotFound):
-        _ = [event async for event in library().pull("lab/None")]
 
 
 def test_a_name_that_tells_no_quantization_leaves_it_to_the_header(stories: Path) -> None:
