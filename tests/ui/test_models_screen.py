@@ -66,6 +66,7 @@ async def opened(
     app = app or make_app("The answer.")
     async with app.run_test(size=size, notifications=True) as pilot:
         await wait_for(pilot, lambda: app.chat_screen.state.can_send, "the model is ready")
+        await wait_for(pilot, lambda: app._desk and app._desk._downloads._listeners, "the downloads are followed")
         yield pilot, app
 
 
@@ -412,6 +413,7 @@ async def test_a_deleted_model_comes_back_until_the_app_closes(two_here: Setting
         await pilot.press("escape")
         await wait_for(pilot, lambda: app.screen is app.chat_screen)
         app.desk.open("here")
+        await sees(pilot, r"second-Q4_K_M +Q4_K_M")
         await click_on(pilot, "bring it back")
         await sees(pilot, r"first-Q8_0 +Q8_0")
         assert (tmp_path / "own" / "first-Q8_0.gguf").is_file()
@@ -473,6 +475,20 @@ async def test_nothing_is_cut_off(hub: FakeHub, size: tuple[int, int]):
             assert len(lines) == size[1]
             assert any("esc close" in line for line in lines), "the keys are in sight"
             assert "╰─" in lines[-1 - max(0, (size[1] - 46) // 2)], "and the frame is whole"
+
+
+async def test_pages_that_are_turned_quickly_end_where_they_should(hub: FakeHub):
+    async with opened() as (pilot, app):
+        app.desk.open("here")
+        await on_page(pilot, app, "here")
+        for _ in range(3):
+            for _ in range(7):
+                app.screen.action_page(1)
+            await sees(pilot, "Nothing is being downloaded")
+            for _ in range(5):
+                app.screen.action_page(1)
+            await sees(pilot, "Tutor|no model on this machine")
+        assert app.screen.page == "here"
 
 
 async def test_own_keys_for_the_old_name_still_work():

@@ -76,8 +76,6 @@ class HerePane(Pane[LocalModel]):
             return
         things = {str(model.path): model for model in models}
         self._show_all(things, current or ("" if self.things else self._in_use))
-        if self.has_focus_within and not self.table.has_focus:
-            self.table.focus()
         await self._judge(things)
 
     def _show_all(self, things: Mapping[str, LocalModel], current: str = "") -> None:

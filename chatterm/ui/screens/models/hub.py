@@ -96,15 +96,19 @@ class HubPane(Pane[Found]):
 
     def on_mount(self) -> None:
         """Keys stay with the words, which hand on what moves the cursor."""
-        self.table.can_focus = False
+        self.table.can_focus = self.instead.can_focus = False
         self.table.add_class("-active")
 
     def look_at(self) -> None:
         """Write; the first time with what is asked for most."""
-        self.words.focus()
+        self.take_focus()
         if self._answered is None:
             self.say(ASKING)
             self.search(at_once=True)
+
+    def take_focus(self) -> None:
+        """Keys go to the words."""
+        self.screen.set_focus(self.words)
 
     @property
     def wanted(self) -> Query:

@@ -31,8 +31,9 @@ class Pane(Vertical, Generic[T]):
         """What stands in the table, by the rows' ids."""
         self.table = Table(*self.COLUMNS, acts_on_click=self.ACTS_ON_CLICK)
         self.head = TableHead(self.table)
-        self.instead = VerticalScroll(Static(markup=False), classes="instead", can_focus=False)
+        self.instead = VerticalScroll(Static(markup=False), classes="instead")
         """Stands where the table would be while there is nothing to show in it."""
+        self.instead.display = False
         self.about = Static(classes="about", markup=False)
         self.keys = KeyRow()
 
@@ -49,10 +50,6 @@ class Pane(Vertical, Generic[T]):
         """What stands over the table."""
         yield from ()
 
-    def on_mount(self) -> None:
-        """Nothing is known yet."""
-        self.instead.display = False
-
     @property
     def current(self) -> T | None:
         """What the cursor is on; None while there is nothing."""
@@ -60,13 +57,19 @@ class Pane(Vertical, Generic[T]):
 
     def look_at(self) -> None:
         """The page is opened: take the focus, and find out what there is to show."""
-        self.table.focus()
+        self.take_focus()
+
+    def take_focus(self) -> None:
+        """Keys go here, at once: another page may be opened before anything that waits is done."""
+        self.screen.set_focus(self.table if self.table.display else self.instead)
 
     def show(self, things: Mapping[str, T], current: str = "") -> None:
         """Show these; the cursor stays where it was, or goes to the one that is named."""
         self.things = things
-        self.instead.display = False
         self.head.display = self.table.display = True
+        if self.instead.has_focus:
+            self.screen.set_focus(self.table)
+        self.instead.display = False
         self.table.show((Row(name, self.cells(thing)) for name, thing in things.items()), current)
         self.head.refresh()
         self.show_about()
@@ -76,6 +79,8 @@ class Pane(Vertical, Generic[T]):
         self.things = {}
         self.instead.query_one(Static).update(text)
         self.instead.display = True
+        if self.table.has_focus:
+            self.screen.set_focus(self.instead)
         self.head.display = self.table.display = False
         self.show_about()
 

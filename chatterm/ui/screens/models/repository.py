@@ -95,7 +95,6 @@ class FilesPane(Pane[OfferedModel]):
             return
         things = {model.files[0]: model for model in models}
         self.show(things, self._first(models))
-        self.table.focus()
         await self._judge(things)
 
     def _first(self, models: list[OfferedModel]) -> str:

@@ -89,16 +89,18 @@ class ModelsScreen(ModalScreen[Path | None]):
     @property
     def page(self) -> str:
         """The page that is open."""
-        return self.query_one(TabbedContent).active
+        return next((tabs.active for tabs in self.query(TabbedContent)), self.first_page)  # none before it is composed
 
     @on(TabbedContent.TabActivated)
     def look_at_page(self, event: TabbedContent.TabActivated) -> None:
         """Fill the page that was opened, and begin there; arrow keys in the tabs stay in the tabs."""
+        if event.pane.id != self.page:  # another one was opened since
+            return
         pane = event.pane.query_one(Pane)
         focused = self.focused
         pane.look_at()
         if isinstance(focused, Tabs):
-            focused.focus()
+            self.set_focus(focused)
 
     @on(QueuePane.Changed)
     def show_progress(self, event: QueuePane.Changed) -> None:
@@ -111,7 +113,9 @@ class ModelsScreen(ModalScreen[Path | None]):
 
     def open_page(self, page: Page) -> None:
         """Show another page."""
-        self.query_one(TabbedContent).active = page
+        self.first_page = page
+        for tabs in self.query(TabbedContent):
+            tabs.active = page
 
     def action_page(self, by: int) -> None:
         """Open the next page."""
