@@ -77,7 +77,7 @@ COMMANDS: tuple[Command, ...] = (
             when="has_siblings"),
     Command("copy_reply", "f7", "Copy reply", "Copy the last reply to the clipboard", when="has_reply"),
     Command("glass", "f12,alt+g", "Glass box", "Watch the model think: tokens, probabilities, context, attention, layers; closes it again",
-            when="has_model", group="Glass box"),
+            when="is_open", group="Glass box"),
     Command("tour", "", "Tour", "What happens from your text to the answer, in seven stations on your own words",
             when="has_model", group="Glass box"),
     Command("temperatures", "", "Temperature, side by side", "The last question at three temperatures, with the same random numbers; keep the answer that you like",

@@ -21,7 +21,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from chatterm import lens
-from chatterm.errors import ChattermError
+from chatterm.errors import ChattermError, NotVisible
 from chatterm.events import Measured
 from chatterm.glass import (
     LONGEST_SPAN,
@@ -303,13 +303,10 @@ class GlassPanel(Vertical):
                     self._seen = await source.branches(self.tokens[place].turn)
                 case ViewName.NEXT if self.tokens[place].measured is not None or not place:
                     pass
+                case ViewName.NEXT if self.tokens[place].kind is TokenKind.UNCUT:
+                    raise NotVisible("The probabilities of these tokens are not told.")
                 case _ if (ids := self._ids()) is None:
-                    self._seen, self._why_not = (
-                        None,
-                        f"{NOT_HERE}, because this engine does not tell the tokens' numbers.",
-                    )
-                    self._draw()
-                    return
+                    raise NotVisible("A server does not tell the tokens' numbers.", "Choose a model on this machine.")
                 case ViewName.ATTENTION if self.form % 2:
                     start = max(place + 1 - LONGEST_SPAN, 0)
                     self._seen = await source.inspect(MapRequest(ids, start, place + 1, self.at_layer, self.at_head))

@@ -107,8 +107,8 @@ class ConversationView(Transcript):
                                 await self.glass.begin(begun)
                         case Measured() if self.glass is not None:
                             self.glass.take(event)
-                        case Token(id=int()) if self.glass is not None:
-                            self.glass.said()
+                        case Token() if self.glass is not None:
+                            self.glass.said(event)
                         case Trimmed():
                             self.notify(**hints.trimmed_notice(len(event.dropped)))
                         case Prompted(notes=notes) if new := [note for note in notes if note not in self._said]:

@@ -14,7 +14,7 @@ from chatterm.conversation import Role
 from chatterm.engine.base import PromptPiece, PromptTurn
 from chatterm.engine.base import WindowPart as EngineWindowPart
 from chatterm.errors import ChattermError
-from chatterm.events import FinishReason, Measured
+from chatterm.events import FinishReason, Measured, Token
 from chatterm.glass import GlassRequest, GlassResult, LetGo
 from chatterm.ui.glass.branches import BranchesSeen, branch_of
 from chatterm.ui.glass.source import TYPED, GlassToken, WindowPart, WindowSeen
@@ -123,9 +123,10 @@ class GlassDock(ByHand):
         if self.is_open and self.chat is not None and self.chat.is_written_here:
             self.add(seen)
 
-    def said(self) -> None:
-        """The text of the token that was drawn last has come, too."""
-        self._is_told = True
+    def said(self, token: Token) -> None:
+        """The text of the token that was drawn last has come, too; one without a number may be that of others."""
+        has_numbers = self.chat is not None and self.chat.engine.capabilities.reports_token_ids
+        self._is_told = self._is_told or token.id is not None or not has_numbers
 
     def end(self, turn_id: int) -> None:
         """The reply was saved under this id."""
