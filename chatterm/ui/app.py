@@ -256,7 +256,7 @@ class ChatApp(App[None]):
         """Ask which model shall answer the last question, too, and let it."""
         address = await self._pick_model("Answer with another model")
         if address is not None:
-            self.chat_screen.answer_with(address)
+            self.chat_screen.outbox.answer_with(address)
 
     async def _pick_model(self, title: str = "Choose a model") -> Address | None:
         """The model that the user chooses; None where there is nothing to choose for, or nothing was."""

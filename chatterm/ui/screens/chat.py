@@ -12,24 +12,22 @@ from typing import TYPE_CHECKING
 
 from textual import events, on, work
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
 from textual.dom import DOMNode
 from textual.message import Message
 from textual.widgets import TextArea
 
 from chatterm import tutor
-from chatterm.address import Address
 from chatterm.chat import Chat
 from chatterm.conversation import TurnState
 from chatterm.errors import ChattermError, EngineError, StoreError
 from chatterm.ui.commands import key_of, possible_in_footer, where_is
-from chatterm.ui.messages import RunCommand
 from chatterm.ui.screens import hints
+from chatterm.ui.screens.columns import Columns
 from chatterm.ui.screens.command_screen import CommandScreen
 from chatterm.ui.screens.conversation_view import ConversationView
 from chatterm.ui.screens.memory import Memory
 from chatterm.ui.screens.model_notice import ModelNotice
-from chatterm.ui.screens.opening import WIDE
+from chatterm.ui.screens.outbox import Outbox
 from chatterm.ui.screens.shelf import Shelf
 from chatterm.ui.widgets.composer import Composer
 from chatterm.ui.widgets.footer import Footer
@@ -42,12 +40,7 @@ from chatterm.ui.widgets.suggestions import Suggestions
 if TYPE_CHECKING:
     from chatterm.ui.glass.panel import GlassPanel
     from chatterm.ui.screens.glass_by_hand import ByHand
-    from chatterm.ui.screens.glass_dock import GlassDock
 
-WIDE_ENOUGH = 110
-"""Columns from which the glass box stands beside the conversation."""
-GLASS_WIDTH = 60
-"""Columns that it takes at least, beside which the list of conversations has no place of its own."""
 HIGH = 18
 """Rows from which suggestions leave room for what else is there."""
 
@@ -72,8 +65,6 @@ class ChatScreen(CommandScreen):
     def __init__(self, keymap: Mapping[str, str]) -> None:
         super().__init__(keymap)
         self._engine_free = asyncio.Lock()
-        self._again: tuple[str, int] | None = None
-        """The model that shall answer a question again as soon as it is loaded, and the question's id."""
         self.header = Header()
         self.status = Status()
         self.sidebar = Shelf(keymap, id="sidebar")
@@ -83,17 +74,14 @@ class ChatScreen(CommandScreen):
         self.footer = Footer(keymap)
         self.transcript = ConversationView(self.state, self.status, self._engine_free, id="transcript")
         self.models = ModelNotice(self.state, self.status, self.transcript, self._engine_free, keymap)
+        middle = self.transcript, self.suggestions, self.models, self.composer
+        self.columns = Columns(self.sidebar, *middle, prompt=self.prompt, id="columns")
+        self.outbox = Outbox(self.state, self.composer, self.transcript, self.models)
 
     def compose(self) -> ComposeResult:
-        """The list beside a column of everything else."""
+        """The columns between what is said above and below them."""
         yield self.header
-        with Horizontal(id="columns"):
-            yield self.sidebar
-            with Vertical(id="middle"):
-                yield self.transcript
-                yield self.suggestions
-                yield self.models
-                yield self.composer
+        yield self.columns
         yield self.status
         yield self.footer
 
@@ -155,43 +143,21 @@ class ChatScreen(CommandScreen):
 
     @on(Prompt.Submitted)
     def submit(self, event: Prompt.Submitted) -> None:
-        """Send it, or let it wait for the reply or the model that is on its way."""
-        text = event.text.strip()
-        if not text:
-            self.send_next()
-        elif self.state.busy or not self.state.is_open:
-            self.composer.enqueue()
-        elif self.chat.model is None:
-            self.ask_for_model()
-        else:
-            self.prompt.take()
-            self.transcript.answer(self.chat.reply(text))
+        """The user wants it sent."""
+        self.outbox.submit(event.text)
 
     @on(Suggestions.Asked)
     def ask_suggested(self, event: Suggestions.Asked) -> None:
         """A suggested question was picked; what is typed stays in the prompt."""
         if self.state.can_suggest:
             self.prompt.focus()
-            self.transcript.answer(self.chat.reply(event.text))
+            self.outbox.ask(event.text)
 
     @on(Suggestions.TypedOn)
     def type_on(self, event: Suggestions.TypedOn) -> None:
         """A letter that was typed in the list goes on in the prompt."""
         self.prompt.focus()
         self.prompt.insert(event.text)
-
-    def ask_for_model(self) -> None:
-        """Nothing answers: say how that changes; what is typed stays in the prompt."""
-        if self.state.can_reload:
-            self.models.show_loss()
-        else:
-            self.notify("What you typed stays in the prompt.", title="Choose a model first", severity="warning")
-            self.post_message(RunCommand("choose_model"))
-
-    def send_next(self) -> None:
-        """Send the message that has waited longest."""
-        if self.queue.waiting and self.state.can_send:
-            self.transcript.answer(self.chat.reply(self.composer.next()))
 
     @on(ConversationView.TurnSaved)
     def show_turn_in_list(self) -> None:
@@ -211,10 +177,7 @@ class ChatScreen(CommandScreen):
         """The engine is free."""
         self.refresh_state()
         self.sidebar.reload()
-        if self._answers_again():
-            self.transcript.regenerate()
-        elif not self.queue.held and not self.state.closing:
-            self.send_next()
+        self.outbox.go_on()
 
     async def finish(self) -> None:
         """chatterm is about to close: stop the reply, and keep what is typed."""
@@ -241,25 +204,6 @@ class ChatScreen(CommandScreen):
     def action_regenerate(self) -> None:
         """Answer the last question again."""
         self.transcript.regenerate()
-
-    def answer_with(self, address: Address) -> None:
-        """Let another model answer the last question, too; it goes on with the conversation."""
-        question = self.state.last_question
-        if question is None:
-            return
-        self._again = str(address), question.id
-        if self.chat.model is not None and self.chat.model.address == str(address):
-            self.begin_next()
-        else:
-            self.models.load(address)
-
-    def _answers_again(self) -> bool:
-        """Whether the model that was wanted for another answer is here, and so is the question; asked once."""
-        wanted, self._again = self._again, None
-        question, model = self.state.last_question, self.state.chat.model if self.state.chat else None
-        if wanted is None or question is None or model is None or not self.state.can_regenerate or self.state.closing:
-            return False
-        return wanted == (model.address, question.id)
 
     def action_previous_reply(self) -> None:
         """The answer before this one to the same question."""
@@ -331,54 +275,14 @@ class ChatScreen(CommandScreen):
     @work(exclusive=True, group="glass")
     async def action_glass(self) -> None:
         """Open the glass box beside the conversation, go there, or close it."""
-        glass = await self._glass()
-        if glass.is_open and glass.has_focus_within:
-            self.close_glass()
-        elif glass.is_open:
-            glass.focus()
-        else:
-            self._open_glass(glass)
+        await self.columns.visit_glass()
 
     @work(exclusive=True, group="glass")
     async def action_tour(self) -> None:
         """Walk through what happens from a text to the next one, in the glass box; the tutor is asked something first."""
-        glass = await self._glass()
-        if not glass.is_open:
-            self._open_glass(glass)
-        glass.tours(True)
+        await self.columns.begin_tour()
         if self.state.can_suggest:
-            self.transcript.answer(self.chat.reply(tutor.QUESTIONS[1]))
-
-    async def _glass(self) -> GlassDock:
-        """The glass box, made when it is first wanted."""
-        if self.transcript.glass is None:
-            from chatterm.ui.screens.glass_dock import GlassDock  # late: many never open it
-
-            self.transcript.glass = GlassDock(id="glass")
-            await self.query_one("#columns").mount(self.transcript.glass)
-        return self.transcript.glass
-
-    def _open_glass(self, glass: GlassDock) -> None:
-        glass.open(self.chat)
-        self._make_room()
-
-    def close_glass(self) -> None:
-        """Close the glass box; the prompt has the focus again."""
-        if self.transcript.glass is not None:
-            self.transcript.glass.close()
-        self._make_room()
-        self.prompt.focus()
-
-    def on_glass_panel_closed(self) -> None:
-        """The user wants the glass box away."""
-        self.close_glass()
-
-    def on_glass_panel_left(self) -> None:
-        """The user goes on writing beside the glass box, or without it where there is no room for both."""
-        if not self.query_one("#middle").display and self.transcript.glass is not None:
-            self.transcript.glass.step_aside()
-            self._make_room()
-        self.prompt.focus()
+            self.outbox.ask(tutor.QUESTIONS[1])
 
     def on_by_hand_answer_wanted(self, event: ByHand.AnswerWanted) -> None:
         """Go on with the answer from given tokens; what waits in the queue is held meanwhile."""
@@ -411,10 +315,6 @@ class ChatScreen(CommandScreen):
         self.transcript.show_open()
         self.refresh_state()
 
-    def on_glass_panel_copy_requested(self, event: GlassPanel.CopyRequested) -> None:
-        """Copy what a view shows."""
-        self.transcript.copy(event.text)
-
     async def on_glass_panel_settings_wanted(self, event: GlassPanel.SettingsWanted) -> None:
         """Go on in this conversation with settings that were tried."""
         try:
@@ -426,14 +326,6 @@ class ChatScreen(CommandScreen):
             self.notify("They count in this conversation from the next answer on.", title="Settings kept", timeout=4)
         if self.transcript.glass is not None:
             self.transcript.glass.sampling = self.chat.effective.sampling
-
-    def _make_room(self) -> None:
-        """The glass box stands beside the conversation, or in its place where there is no room for both."""
-        glass = self.transcript.glass
-        is_open = glass is not None and glass.is_open
-        is_wide = self.app.size.width >= WIDE_ENOUGH
-        self.query_one("#middle").display = is_wide or not is_open
-        self.sidebar.is_narrow = self.app.size.width < (WIDE + GLASS_WIDTH if is_open else WIDE)
 
     def action_new_chat(self) -> None:
         """Begin a new conversation."""
@@ -505,7 +397,7 @@ class ChatScreen(CommandScreen):
     def on_resize(self) -> None:
         """The list has a place of its own where there is room; the prompt takes no more than its share."""
         self.composer.fit(self.app.size.height)
-        self._make_room()
+        self.columns.fit()
         self.refresh_state()
 
     def action_dismiss_banner(self) -> None:

@@ -20,6 +20,7 @@ from chatterm.errors import ChattermError, LoadCancelled, WorkerDied
 from chatterm.events import Loaded
 from chatterm.settings import Sampling
 from chatterm.ui.commands import key_of
+from chatterm.ui.messages import RunCommand
 from chatterm.ui.screens import hints
 from chatterm.ui.screens.memory import Memory
 from chatterm.ui.screens.state import State
@@ -165,6 +166,14 @@ class ModelNotice(Banner):
         """None was chosen yet: how to come to one."""
         self._transcript.empty = hints.no_model_hint(names, self._keymap)
         self._status.tell(activity="no model")
+
+    def ask_for_one(self) -> None:
+        """Nothing answers: say how that changes; what is typed stays in the prompt."""
+        if self._state.can_reload:
+            self.show_loss()
+        else:
+            self.notify("What you typed stays in the prompt.", title="Choose a model first", severity="warning")
+            self.post_message(RunCommand("choose_model"))
 
     def show_loss(self, error: ChattermError | None = None) -> None:
         """There is no model any more, and what can be done about it; stays until that is done.
