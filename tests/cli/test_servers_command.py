@@ -103,7 +103,7 @@ def test_a_key_that_is_piped_in_is_stored_for_its_owner_alone(server: FakeServer
 
 def test_a_key_is_typed_without_being_seen(server: FakeServer) -> None:
     with Terminal([sys.executable, "-m", "chatterm", "models", "key", "fake"]) as terminal:
-        terminal.wait_for("Key of fake")
+        terminal.wait_for(lambda screen: "Key of fake" in screen and terminal.hides_typing)
         terminal.send(KEY, "enter")
         assert terminal.wait_for_end() == 0
         assert KEY.encode() not in terminal.written

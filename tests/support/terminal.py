@@ -70,6 +70,11 @@ class Terminal:
         """The screen, line by line."""
         return "\n".join(line.rstrip() for line in self.screen.display)
 
+    @property
+    def hides_typing(self) -> bool:
+        """Whether what is typed is not shown, as for a password."""
+        return not termios.tcgetattr(self.leader)[3] & termios.ECHO
+
     def read(self, seconds: float) -> bool:
         """Take in what the program wrote, waiting for it at most so long; False when there was nothing."""
         ready, _, _ = select.select([self.leader], [], [], seconds)
