@@ -49,6 +49,8 @@ Then the token is appended, and it all *repeats*.
 
 async def draw(folder: Path) -> None:
     """All pictures, as SVG."""
+    from glass_pictures import draw_glass
+
     from chatterm import paths
     from chatterm.chat import Chat
     from chatterm.engine.scripted import ScriptedEngine
@@ -87,6 +89,7 @@ async def draw(folder: Path) -> None:
         await pilot.press("escape")
     await draw_first_start(folder)
     await draw_models(folder)
+    await draw_glass(folder, folder_of_store(), picture)
 
 
 async def draw_first_start(folder: Path) -> None:
