@@ -5,11 +5,9 @@ It asks its source, and draws what comes; nothing here changes the chat. What it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import msgspec
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -21,33 +19,20 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from chatterm import lens
-from chatterm.errors import ChattermError, NotVisible
+from chatterm.errors import ChattermError
 from chatterm.events import Measured
-from chatterm.glass import (
-    LONGEST_SPAN,
-    Attention,
-    AttentionMap,
-    AttentionRequest,
-    Drift,
-    DriftRequest,
-    GlassResult,
-    Lens,
-    LensRequest,
-    MapRequest,
-    Neighbours,
-    NeighboursRequest,
-    Similarity,
-    SimilarityRequest,
-)
+from chatterm.glass import Attention
 from chatterm.settings import Sampling
-from chatterm.ui.glass import attention, branches, candidates, layers, vectors, window
+from chatterm.ui.glass import branches, tokens
+from chatterm.ui.glass.aim import Aim, Room
 from chatterm.ui.glass.branches import BranchesSeen
 from chatterm.ui.glass.glossary import TERM_OF, Glossary
-from chatterm.ui.glass.marks import MUTED, named
+from chatterm.ui.glass.marks import MUTED
 from chatterm.ui.glass.shaper import Shaper
-from chatterm.ui.glass.source import TYPED, GlassSource, GlassToken, WindowSeen
+from chatterm.ui.glass.sights import NOT_HERE, SIGHTS, Seen, Sight, json_of
+from chatterm.ui.glass.source import GlassSource, GlassToken
 from chatterm.ui.glass.tabs import Tabs
-from chatterm.ui.glass.tinting import LEGENDS, Tint, tints
+from chatterm.ui.glass.tinting import Tint, tints
 from chatterm.ui.glass.token_view import TokenKind, TokenView
 from chatterm.ui.glass.tour import ASK_FIRST, STATIONS, TourBar
 from chatterm.ui.glass.view_body import ViewBody
@@ -57,11 +42,6 @@ from chatterm.ui.widgets.key_row import Hint, KeyRow
 PAUSE_SECONDS = 0.08
 """The cursor rests so long before the model is looked into."""
 SECONDS_BETWEEN_DRAWINGS = 0.1
-LOOKING = "looking …"
-NOT_HERE = "Not available here"
-NO_WORDS = Similarity((), (), (), (), 0.0)
-N_EXPECTED = 10
-"""Tokens that are shown of what the model expected at a place that it did not write."""
 CLOSE = Hint("esc", "close", "close")
 MORE_KEYS = (
     Hint("?", "words", "glossary"),
@@ -152,10 +132,8 @@ class GlassPanel(Vertical):
         self.tokens: list[GlassToken] = []
         self.sampling = Sampling()
         """The settings that count in the conversation."""
-        self._seen: GlassResult | WindowSeen | BranchesSeen | None = None
+        self._seen: Seen | None = None
         """What was looked for last, where that is not measured while sampling."""
-        self._cuts: list[tuple[str, int]] = []
-        """How the word under the cursor is cut in other spellings."""
         self._seen_in: list[bytes] = []
         """The tokens up to the one for which that was looked for."""
         self._why_not = ""
@@ -198,6 +176,19 @@ class GlassPanel(Vertical):
         """The token under the cursor."""
         place = self.token_view.cursor
         return self.tokens[place] if 0 <= place < len(self.tokens) else None
+
+    @property
+    def sight(self) -> Sight:
+        """What the view asks for and says."""
+        return SIGHTS[self.view]
+
+    @property
+    def _aim(self) -> Aim:
+        """What is looked at, and how."""
+        shaper = self.query_one(Shaper)
+        tried = shaper.sampling if shaper.display else self.sampling if self.n_stages is not None else None
+        place = max(self.token_view.cursor, 0)
+        return Aim(self.tokens, place, self.form, self.at_layer, self.at_head, self.hides_first, tried, self.n_stages)
 
     def focus(self, scroll_visible: bool = True) -> GlassPanel:
         """Keys go to the tokens."""
@@ -248,12 +239,8 @@ class GlassPanel(Vertical):
 
     def _tints(self) -> Sequence[float | None] | None:
         """How the tokens are coloured now."""
-        if self.view is ViewName.ATTENTION:
-            if not isinstance(self._seen, Attention):
-                return [None] * len(self.tokens)
-            row = attention.row_of(self._seen, hides_first=self.hides_first)
-            return [*attention.tints(row), *[None] * (len(self.tokens) - len(row))]
-        return tints([token.measured for token in self.tokens], self.tint)
+        own = self.sight.tints(self._seen, self._aim)
+        return own if own is not None else tints([token.measured for token in self.tokens], self.tint)
 
     @on(TokenView.Moved)
     def _follow_cursor(self) -> None:
@@ -289,71 +276,20 @@ class GlassPanel(Vertical):
     @work(exclusive=True, group="look")
     async def _look(self) -> None:
         """Ask the source for what the view shows of the token under the cursor."""
-        source, place = self.source, self.token_view.cursor
-        if source is None or not 0 <= place < len(self.tokens):
+        source, aim = self.source, self._aim
+        if source is None or self.current is None:
             return
-        before = [token.piece for token in self.tokens[: place + 1]]
+        before = aim.pieces[: aim.place + 1]
         try:
-            match self.view:
-                case ViewName.TOKENS:
-                    self._cuts = await _cuts_of(source, self.tokens[place].piece)
-                case ViewName.WINDOW:
-                    self._seen = await source.window()
-                case ViewName.BRANCHES:
-                    self._seen = await source.branches(self.tokens[place].turn)
-                case ViewName.NEXT if self.tokens[place].measured is not None or not place:
-                    pass
-                case ViewName.NEXT if self.tokens[place].kind is TokenKind.UNCUT:
-                    raise NotVisible("The probabilities of these tokens are not told.")
-                case _ if (ids := self._ids()) is None:
-                    raise NotVisible("A server does not tell the tokens' numbers.", "Choose a model on this machine.")
-                case ViewName.ATTENTION if self.form % 2:
-                    start = max(place + 1 - LONGEST_SPAN, 0)
-                    self._seen = await source.inspect(MapRequest(ids, start, place + 1, self.at_layer, self.at_head))
-                case ViewName.ATTENTION:
-                    self._seen = await source.inspect(AttentionRequest(ids, place, self.at_layer, self.at_head))
-                case ViewName.NEXT:
-                    self._seen = await source.inspect(LensRequest(ids, place - 1, ids[place], n_best=N_EXPECTED))
-                case ViewName.LAYERS:
-                    chosen = ids[place] if place else None
-                    self._seen = await source.inspect(LensRequest(ids, max(place - 1, 0), chosen))
-                case ViewName.VECTORS if self.form % 3 == 1:
-                    words = vectors.words_of(self._said(place))
-                    self._seen = await source.inspect(SimilarityRequest(words)) if words else NO_WORDS
-                case ViewName.VECTORS if self.form % 3 == 2:
-                    self._seen = await source.inspect(self._drift(place))
-                case ViewName.VECTORS:
-                    self._seen = await source.inspect(NeighboursRequest(ids[place]))
+            self._seen, self._why_not = await self.sight.look(source, aim), ""
         except ChattermError as error:
             self._seen, self._why_not = None, f"{NOT_HERE}, because: {error}"
-        else:
-            self._why_not = ""
-        if [token.piece for token in self.tokens[: place + 1]] != before:
+        if [token.piece for token in self.tokens[: aim.place + 1]] != before:
             self._seen = None  # the text has become another one meanwhile
         self._seen_in = before
         if self.display:
             self.token_view.tint(self._tints())
             self._draw()
-
-    def _said(self, place: int) -> str:
-        """The text of the message that a token is part of, before it and after it."""
-        part, start, end = self.tokens[place].part, place, place + 1
-        while start and self.tokens[start - 1].part == part:
-            start -= 1
-        while end < len(self.tokens) and self.tokens[end].part == part:
-            end += 1
-        return b"".join(token.piece for token in self.tokens[start:end]).decode("utf-8", "replace")
-
-    def _drift(self, place: int) -> DriftRequest:
-        """The word under the cursor in two sentences of the conversation, or an example."""
-        said = b"".join(token.piece for token in self.tokens if token.kind in (TokenKind.SAID, TokenKind.DRAWN))
-        word = self.tokens[place].piece.decode("utf-8", "replace").strip()
-        return vectors.two_sentences(word if word.isalpha() else "", said.decode("utf-8", "replace"))
-
-    def _ids(self) -> tuple[int, ...] | None:
-        """The tokens as numbers; None where one is not known."""
-        ids = [token.id for token in self.tokens]
-        return None if None in ids else tuple(number for number in ids if number is not None)
 
     def _show_view(self) -> None:
         """Draw the parts that belong to a view."""
@@ -368,15 +304,8 @@ class GlassPanel(Vertical):
         self.query_one("#legend", Static).update(self._legend())
 
     def _legend(self) -> str:
-        if self.view is ViewName.ATTENTION:
-            layer = "all layers" if self.at_layer is None else f"layer {self.at_layer + 1}"
-            head = "all heads" if self.at_head is None else f"head {self.at_head + 1}"
-            first = "first token left out" if self.hides_first else "first token shown"
-            return f"{layer} · {head} · {first}; stronger colour, more weight"
-        n_tokens = sum(token.kind is not TokenKind.UNCUT for token in self.tokens)
-        n_typed = sum(token.part == TYPED for token in self.tokens if token.kind is not TokenKind.UNCUT)
-        typed = f", {n_typed:,} of them in what you are typing" if n_typed else ""
-        return f"{n_tokens:,} tokens{typed} · {self.tint.value}: {LEGENDS[self.tint]}"
+        """What the colours of the tokens say."""
+        return self.sight.legend(self._aim) or tokens.legend(self.tokens, self.tint)
 
     def _draw(self) -> None:
         """Draw the view."""
@@ -388,136 +317,23 @@ class GlassPanel(Vertical):
 
     def _offer_rows(self) -> None:
         """Say which rows of the view can be chosen; without any, the keys go to the tokens."""
-        measured = self.current.measured if self.current else None
-        match self.view, self._seen:
-            case ViewName.NEXT, _ if measured is not None and not self._why_not:
-                self.body.offer(candidates.FIRST_LINE, len(measured.pieces))
-            case ViewName.BRANCHES, BranchesSeen(found) if not self._why_not:
-                self.body.offer(branches.FIRST_LINE, len(found))
-                if self._wants_rows and self.token_view.has_focus:
-                    self.body.focus()
-                    self.body.go_to(branches.open_row(self._seen))
-                self._wants_rows = False
-            case _:
-                if self.body.has_focus and self.view not in (ViewName.NEXT, ViewName.BRANCHES):
-                    self.token_view.focus()
-                self.body.offer(0, 0)
+        n_rows = self.sight.n_rows(self._seen, self._aim) if self.current is not None and not self._why_not else 0
+        if self.body.has_focus and not self.sight.has_rows:
+            self.token_view.focus()
+        self.body.offer(self.sight.first_line, n_rows)
+        if self._wants_rows and isinstance(self._seen, BranchesSeen):
+            if self.token_view.has_focus:
+                self.body.focus()
+                self.body.go_to(branches.open_row(self._seen))
+            self._wants_rows = False
 
     def _lines(self, width: int) -> list[Content]:
-        token = self.current
         if why_not := self._no_tokens or self._why_not:
             return [Content.styled(why_not, "$text-warning")]
-        if token is None:
+        if self.current is None:
             return [Content.styled("Nothing was said yet.", MUTED)]
-        match self.view, self._seen:
-            case ViewName.TOKENS, _:
-                return self._token_lines(token)
-            case ViewName.NEXT, _ if token.measured is not None:
-                return self._candidate_lines(token.measured, width)
-            case ViewName.NEXT, Lens() as seen:
-                return [
-                    *candidates.expected_lines(seen, width),
-                    Content(""),
-                    Content.styled(_why_unmeasured(token), MUTED),
-                ]
-            case ViewName.NEXT, _ if not self.token_view.cursor:
-                return [
-                    Content.styled(
-                        "This is the first token: nothing stands before it from which it could be foretold.", MUTED
-                    )
-                ]
-            case ViewName.BRANCHES, BranchesSeen(()):
-                return [Content.styled("Nothing was answered yet.", MUTED)]
-            case ViewName.BRANCHES, BranchesSeen() as seen:
-                return branches.lines(seen, width, self.body.shown_row)
-            case ViewName.WINDOW, WindowSeen() as seen:
-                return window.lines(seen, width)
-            case ViewName.ATTENTION, Attention() as seen:
-                pieces, n = [one.piece for one in self.tokens], 8 if self.body.size.height > LOW // 2 else 4
-                return attention.lines(seen, pieces, width, hides_first=self.hides_first, n_strongest=n)
-            case ViewName.ATTENTION, AttentionMap() as seen:
-                return attention.map_lines(seen, [one.piece for one in self.tokens], width)
-            case ViewName.VECTORS, Similarity(words=()):
-                return [Content.styled("There are no words here. Move to a message.", MUTED)]
-            case ViewName.VECTORS, Similarity() as seen:
-                return vectors.scatter(seen, width, max(self.query_one("#view").size.height - 3, 6))
-            case ViewName.VECTORS, Drift() as seen:
-                return vectors.drift_lines(seen, self._drift(self.token_view.cursor), width)
-            case ViewName.LAYERS, Lens() as seen:
-                return layers.lines(seen, width)
-            case ViewName.VECTORS, Neighbours() as seen:
-                return vectors.lines(seen, width)
-        return [Content.styled(LOOKING, MUTED)]
-
-    def _candidate_lines(self, seen: Measured, width: int) -> list[Content]:
-        """What was drawn and what else could have been: as it was, or at settings that are tried."""
-        shaper, row = self.query_one(Shaper), self.body.shown_row
-        tried = shaper.sampling if shaper.display else self.sampling if self.n_stages is not None else None
-        n_rows = max(self.body.size.height - 9, 4) if row is None else self.body.n_rows
-        return candidates.lines(seen, width, n_rows, tried, row=row, n_stages=self.n_stages)
-
-    def _token_lines(self, token: GlassToken) -> list[Content]:
-        """What is known of a token by itself."""
-        if token.kind is TokenKind.UNCUT:
-            return [
-                Content.styled(f"{NOT_HERE}, because how this text is cut into tokens is not told.", "$text-warning")
-            ]
-        n = len(self.tokens)
-        place = self.token_view.cursor
-        number = "its number is not told" if token.id is None else f"number {token.id:,} of the vocabulary"
-        rows = [
-            Content.assemble((named(token.piece, 40).strip(), "bold"), (f"   {number}", MUTED)),
-            Content.assemble(("bytes      ", MUTED), token.piece.hex(" ") or "none"),
-            Content.assemble(("place      ", MUTED), f"{place + 1:,} of {n:,}"),
-            Content.assemble(("part of    ", MUTED), token.part or token.kind.value),
-        ]
-        if token.is_reused:
-            rows.append(Content.assemble(("read       ", MUTED), "before; it was still in the KV cache"))
-        if self._cuts:
-            rows += [Content(""), Content.styled("The same word in other spellings:", MUTED)]
-            rows += [
-                Content.assemble(("  ", ""), cut, (f"   {n} token{'' if n == 1 else 's'}", MUTED))
-                for cut, n in self._cuts
-            ]
-        return rows
-
-    def _as_text(self) -> str:
-        """The view as plain text."""
-        token = self.current
-        match self.view, self._seen:
-            case ViewName.NEXT, _ if token is not None and token.measured is not None:
-                return candidates.text(token.measured)
-            case ViewName.WINDOW, WindowSeen() as seen:
-                return window.text(seen)
-            case ViewName.BRANCHES, BranchesSeen() as seen:
-                return branches.text(seen)
-            case (ViewName.ATTENTION | ViewName.VECTORS, AttentionMap() | Similarity() | Drift() as seen):
-                return self._as_json()
-            case ViewName.ATTENTION, Attention() as seen:
-                return attention.text(seen, [one.piece for one in self.tokens], hides_first=self.hides_first)
-            case ViewName.LAYERS, Lens() as seen:
-                return layers.text(seen)
-            case ViewName.VECTORS, Neighbours() as seen:
-                return vectors.text(seen)
-        rows = [
-            f"{place}\t{token.id}\t{named(token.piece, 60).strip()}\t{token.part}"
-            for place, token in enumerate(self.tokens, 1)
-        ]
-        return "\n".join(["place\tnumber\ttoken\tpart", *rows])
-
-    def _as_json(self) -> str:
-        """What the view shows, as JSON."""
-        token = self.current
-        shown: Any = [
-            {"id": one.id, "piece": one.piece.decode("utf-8", "replace"), "kind": one.kind.value, "part": one.part}
-            for one in self.tokens
-        ]
-        if self.view is ViewName.NEXT and token is not None and token.measured is not None:
-            shown = token.measured
-        elif self.view not in (ViewName.TOKENS, ViewName.NEXT) and self._seen is not None:
-            shown = self._seen._asdict() if isinstance(self._seen, WindowSeen) else self._seen
-            shown = branches.as_json(self._seen) if isinstance(self._seen, BranchesSeen) else shown
-        return msgspec.json.format(msgspec.json.encode(shown)).decode()
+        room = Room(width, self.body.size.height, self.body.shown_row, self.body.n_rows)
+        return self.sight.lines(self._seen, self._aim, room)
 
     @on(Tabs.Chosen)
     def _choose(self, event: Tabs.Chosen) -> None:
@@ -648,11 +464,11 @@ class GlassPanel(Vertical):
 
     def action_copy_text(self) -> None:
         """Copy the view as text."""
-        self.post_message(self.CopyRequested(self._as_text()))
+        self.post_message(self.CopyRequested(self.sight.text(self._seen, self._aim)))
 
     def action_copy_json(self) -> None:
         """Copy what the view shows as JSON."""
-        self.post_message(self.CopyRequested(self._as_json()))
+        self.post_message(self.CopyRequested(json_of(self.sight.data(self._seen, self._aim))))
 
     def action_glossary(self) -> None:
         """Say what the words mean, first of all that of this view."""
@@ -716,23 +532,3 @@ def _stepped(value: int | None, step: int, values: list[int]) -> int | None:
     """The value some steps on in a ring that begins with None."""
     ring = [None, *values]
     return ring[(ring.index(value if value in values else None) + step) % len(ring)]
-
-
-def _why_unmeasured(token: GlassToken) -> str:
-    """Why no draw is shown for a token."""
-    if token.part == "answer":
-        return "How it was drawn was not kept: that is so while the glass box is open. Regenerate (ctrl+r) to see it."
-    return "The model did not draw this token, it was given. This is what it expected here."
-
-
-async def _cuts_of(source: GlassSource, piece: bytes) -> list[tuple[str, int]]:
-    """How a word is cut as it is, with a capital, without one, and with a blank before it."""
-    word = piece.decode("utf-8", "replace").strip()
-    if not re.fullmatch(r"[^\W\d_]{2,30}", word):
-        return []
-    spellings = dict.fromkeys((word, f" {word}", word.capitalize(), word.lower(), word.upper()))
-    cuts = []
-    for spelling in spellings:
-        pieces = await source.cut(spelling)
-        cuts.append((" ".join(f"[{named(one, 40).strip()}]" for one in pieces), len(pieces)))
-    return cuts

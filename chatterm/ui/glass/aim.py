@@ -1,0 +1,84 @@
+"""What the glass box is aimed at: the tokens, the one under the cursor, and how it is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from chatterm.errors import NotVisible
+from chatterm.events import Measured
+from chatterm.glass import DriftRequest
+from chatterm.settings import Sampling
+from chatterm.ui.glass import vectors
+from chatterm.ui.glass.source import GlassToken
+from chatterm.ui.glass.token_view import TokenKind
+
+
+class Aim(NamedTuple):
+    """A token with all others, and what was chosen to see it by."""
+
+    tokens: Sequence[GlassToken]
+    place: int
+    """Of the token under the cursor; 0 where there are no tokens."""
+    form: int = 0
+    """Which of its forms a view has."""
+    layer: int | None = None
+    head: int | None = None
+    """None is the mean of all."""
+    hides_first: bool = True
+    tried: Sampling | None = None
+    """Settings that the candidates are shown at; None as it was."""
+    n_stages: int | None = None
+    """After so many stages of the sampler; None for all."""
+
+    @property
+    def token(self) -> GlassToken:
+        """The one under the cursor."""
+        return self.tokens[self.place]
+
+    @property
+    def measured(self) -> Measured | None:
+        """What it was drawn from; None where that was not measured, or there is no token."""
+        return self.token.measured if self.place < len(self.tokens) else None
+
+    @property
+    def pieces(self) -> list[bytes]:
+        """The bytes of all tokens."""
+        return [token.piece for token in self.tokens]
+
+    def ids(self) -> tuple[int, ...]:
+        """The tokens as numbers.
+
+        Raises:
+            NotVisible: one is not known.
+        """
+        ids = tuple(token.id for token in self.tokens if token.id is not None)
+        if len(ids) < len(self.tokens):
+            raise NotVisible("A server does not tell the tokens' numbers.", "Choose a model on this machine.")
+        return ids
+
+    def said(self) -> str:
+        """The text of the message that the token is part of, before it and after it."""
+        part, start, end = self.token.part, self.place, self.place + 1
+        while start and self.tokens[start - 1].part == part:
+            start -= 1
+        while end < len(self.tokens) and self.tokens[end].part == part:
+            end += 1
+        return b"".join(self.pieces[start:end]).decode("utf-8", "replace")
+
+    def drift(self) -> DriftRequest:
+        """The word under the cursor in two sentences of the conversation, or an example."""
+        said = b"".join(token.piece for token in self.tokens if token.kind in (TokenKind.SAID, TokenKind.DRAWN))
+        word = self.token.piece.decode("utf-8", "replace").strip()
+        return vectors.two_sentences(word if word.isalpha() else "", said.decode("utf-8", "replace"))
+
+
+class Room(NamedTuple):
+    """What there is to draw on."""
+
+    width: int
+    height: int
+    row: int | None = None
+    """Which row is marked; None where none is."""
+    n_rows: int = 0
+    """Rows that can be chosen."""
