@@ -29,7 +29,8 @@ from chatterm.ui.glass.branches import BranchesSeen
 from chatterm.ui.glass.glossary import TERM_OF, Glossary
 from chatterm.ui.glass.marks import MUTED
 from chatterm.ui.glass.shaper import Shaper
-from chatterm.ui.glass.sights import NOT_HERE, SIGHTS, Seen, Sight, json_of
+from chatterm.ui.glass.sight import NOT_HERE, Seen, Sight, json_of
+from chatterm.ui.glass.sights import SIGHTS
 from chatterm.ui.glass.source import GlassSource, GlassToken
 from chatterm.ui.glass.tabs import Tabs
 from chatterm.ui.glass.tinting import Tint, tints
@@ -516,6 +517,7 @@ class GlassPanel(Vertical):
 
     def action_leave(self) -> None:
         """Go on writing."""
+        self.screen.set_focus(None)  # at once: the next key may be here already, and is not meant for a view
         self.post_message(self.Left())
 
     def action_close(self) -> None:

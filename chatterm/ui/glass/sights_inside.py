@@ -1,0 +1,129 @@
+"""The views of what is inside the model: where a token looks, what each layer would say, tokens as numbers.
+
+How what was seen is drawn is in `attention`, `layers` and `vectors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.content import Content
+
+from chatterm.glass import (
+    LONGEST_SPAN,
+    Attention,
+    AttentionMap,
+    AttentionRequest,
+    Drift,
+    Lens,
+    LensRequest,
+    MapRequest,
+    Neighbours,
+    NeighboursRequest,
+    Similarity,
+    SimilarityRequest,
+)
+from chatterm.ui.glass import attention, layers, vectors
+from chatterm.ui.glass.aim import Aim, Room
+from chatterm.ui.glass.sight import Seen, Sight, json_of, muted
+from chatterm.ui.glass.source import GlassSource
+
+NO_WORDS = Similarity((), (), (), (), 0.0)
+_LOW = 13
+"""Rows up to which fewer bars are drawn, so that what stands below them is seen."""
+
+
+class AttentionSight(Sight):
+    """Where the token looks, as bars or as a map."""
+
+    async def look(self, source: GlassSource, aim: Aim) -> Seen | None:
+        """Where it looks, or where all tokens of a span before it do."""
+        if not aim.form % 2:
+            return await source.inspect(AttentionRequest(aim.ids(), aim.place, aim.layer, aim.head))
+        start = max(aim.place + 1 - LONGEST_SPAN, 0)
+        return await source.inspect(MapRequest(aim.ids(), start, aim.place + 1, aim.layer, aim.head))
+
+    def lines(self, seen: Seen | None, aim: Aim, room: Room) -> list[Content]:
+        """Bars and grid, or the map."""
+        match seen:
+            case Attention():
+                n = 8 if room.height > _LOW else 4
+                return attention.lines(seen, aim.pieces, room.width, hides_first=aim.hides_first, n_strongest=n)
+            case AttentionMap():
+                return attention.map_lines(seen, aim.pieces, room.width)
+        return super().lines(seen, aim, room)
+
+    def text(self, seen: Seen | None, aim: Aim) -> str:
+        """The weights; a map as JSON."""
+        match seen:
+            case Attention():
+                return attention.text(seen, aim.pieces, hides_first=aim.hides_first)
+            case AttentionMap():
+                return json_of(seen)
+        return super().text(seen, aim)
+
+    def tints(self, seen: Seen | None, aim: Aim) -> Sequence[float | None] | None:
+        """The stronger, the more the token takes from there."""
+        row = attention.row_of(seen, hides_first=aim.hides_first) if isinstance(seen, Attention) else []
+        return [*attention.tints(row), *[None] * (len(aim.tokens) - len(row))]
+
+    def legend(self, aim: Aim) -> str:
+        """Of which layer and head they are."""
+        layer = "all layers" if aim.layer is None else f"layer {aim.layer + 1}"
+        head = "all heads" if aim.head is None else f"head {aim.head + 1}"
+        first = "first token left out" if aim.hides_first else "first token shown"
+        return f"{layer} · {head} · {first}; stronger colour, more weight"
+
+
+class LayersSight(Sight):
+    """What each layer would have said in the place of the token."""
+
+    async def look(self, source: GlassSource, aim: Aim) -> Seen | None:
+        """What each would have said."""
+        ids = aim.ids()
+        return await source.inspect(LensRequest(ids, max(aim.place - 1, 0), ids[aim.place] if aim.place else None))
+
+    def lines(self, seen: Seen | None, aim: Aim, room: Room) -> list[Content]:
+        """A row for each."""
+        return layers.lines(seen, room.width) if isinstance(seen, Lens) else super().lines(seen, aim, room)
+
+    def text(self, seen: Seen | None, aim: Aim) -> str:
+        """A row for each."""
+        return layers.text(seen) if isinstance(seen, Lens) else super().text(seen, aim)
+
+
+class VectorsSight(Sight):
+    """The token as numbers; all words of its message; its word in two sentences."""
+
+    async def look(self, source: GlassSource, aim: Aim) -> Seen | None:
+        """What is near to it, or to each other."""
+        ids = aim.ids()
+        match aim.form % 3:
+            case 1:
+                words = vectors.words_of(aim.said())
+                return await source.inspect(SimilarityRequest(words)) if words else NO_WORDS
+            case 2:
+                return await source.inspect(aim.drift())
+        return await source.inspect(NeighboursRequest(ids[aim.place]))
+
+    def lines(self, seen: Seen | None, aim: Aim, room: Room) -> list[Content]:
+        """The neighbours, the plane, or the two sentences."""
+        match seen:
+            case Similarity(words=()):
+                return [muted("There are no words here. Move to a message.")]
+            case Similarity():
+                return vectors.scatter(seen, room.width, max(room.height - 3, 6))
+            case Drift():
+                return vectors.drift_lines(seen, aim.drift(), room.width)
+            case Neighbours():
+                return vectors.lines(seen, room.width)
+        return super().lines(seen, aim, room)
+
+    def text(self, seen: Seen | None, aim: Aim) -> str:
+        """The neighbours; anything else as JSON."""
+        match seen:
+            case Similarity() | Drift():
+                return json_of(seen)
+            case Neighbours():
+                return vectors.text(seen)
+        return super().text(seen, aim)
