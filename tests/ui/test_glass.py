@@ -117,6 +117,18 @@ async def test_a_view_can_be_copied_as_text_and_as_json() -> None:
             assert json.loads(screen.app.clipboard)
 
 
+async def test_where_nothing_was_said_nothing_is_copied_and_all_views_say_so() -> None:
+    async with looking("One two three.") as (pilot, screen, glass):
+        for key in "1234567":
+            await pilot.press(key)
+            await wait_for(pilot, lambda: "Nothing was said yet" in body(glass))
+            screen.app.copy_to_clipboard("")
+            await pilot.press("y")
+            await wait_for(pilot, lambda: "place" in screen.app.clipboard, f"view {key} as text")
+            await pilot.press("Y")
+            await wait_for(pilot, lambda: screen.app.clipboard == "[]", f"view {key} as JSON")
+
+
 async def test_colours_have_a_legend_and_a_mark_that_needs_no_colour() -> None:
     async with looking("One two three.") as (pilot, screen, glass):
         await ask(pilot, screen, "Count for me")
