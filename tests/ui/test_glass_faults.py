@@ -17,6 +17,7 @@ from support.llama_server import llama_server
 from support.seen import seen, sees
 from support.tiny_models import write_chain, write_model
 from support.waiting import wait_for
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -262,6 +263,17 @@ async def test_pressing_its_key_many_times_ends_as_the_last_press_says(folder: P
         glass = screen.transcript.glass
         assert glass is not None
         assert screen.chat.is_measured == glass.is_open
+
+
+async def test_what_is_typed_right_after_leaving_it_belongs_to_the_prompt() -> None:
+    app = make_app("One two three.")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen.state.has_model and app.chat_screen.prompt.has_focus)
+        await opened(pilot, app.chat_screen)
+        for key, character in [("tab", "\t"), *((letter, letter) for letter in "going"), ("question_mark", "?")]:
+            app.post_message(events.Key(key, character))
+        await wait_for(pilot, lambda: app.chat_screen.prompt.text == "going?")
+        assert app.screen is app.chat_screen
 
 
 async def test_it_opens_while_a_model_is_loaded_and_closes_without_one(folder: Path) -> None:

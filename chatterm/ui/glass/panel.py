@@ -113,7 +113,7 @@ class GlassPanel(Vertical):
         Binding("g", "tour", "Tour", show=False),
         Binding("n", "station(1)", "Next station", show=False),
         Binding("p", "station(-1)", "Station before", show=False),
-        Binding("tab", "leave", "To the prompt", show=False),
+        Binding("tab", "leave", "To the prompt", show=False, priority=True),
         Binding("escape,q", "close", "Close", show=False),
     ]  # fmt: skip
 
