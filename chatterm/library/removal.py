@@ -37,7 +37,10 @@ class Removal:
             return sum(cache.unlink(model.path.with_name(name)) for name in names.parts(model.path.name))
 
     def put_aside(self, model: LocalModel, folders: Sequence[str]) -> Aside:
-        """Take a model out of the list, so that it can be brought back until `empty`; frees nothing yet. The rest is as for `delete`.
+        """Take a model out of the list, so that it can be brought back until `empty`; frees nothing yet.
+
+        Raises:
+            ModelKept: as `delete`, with the same arguments.
         """
         _check_is_ours(model, folders)
         with _kept(model, "removed"):
