@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, Generic, TypeVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
@@ -49,6 +49,10 @@ class Pane(Vertical, Generic[T]):
     def above(self) -> Iterator[Widget]:
         """What stands over the table."""
         yield from ()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Tabs would open the page that has the focus; told late, that would turn back a page that was turned since."""
+        event.stop()
 
     @property
     def current(self) -> T | None:
