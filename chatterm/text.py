@@ -62,6 +62,17 @@ def amount(n_bytes: float) -> str:
     return f"{n_bytes:.1f} GB"
 
 
+def duration(seconds: float) -> str:
+    """A length of time, roughly.
+
+    Example: 200 -> "3 min"
+    """
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
 def _is_safe(character: str) -> bool:
     """Whether a terminal only draws this character."""
     if character in "\n\t":

@@ -8,7 +8,7 @@ from typing import IO, Protocol
 
 from chatterm.cli.terminal import has_colour, is_terminal, say
 from chatterm.hub.progress import Downloaded, Downloading, Planned, Pulled, PullEvent, Verifying, Waiting
-from chatterm.text import amount, line
+from chatterm.text import amount, duration, line
 
 
 class Shown(Protocol):
@@ -110,14 +110,3 @@ def _told(event: PullEvent) -> str:
             return f"{line(event.file)} is here, and its hash is right."
         case Pulled() | Downloaded() | Verifying() | Downloading():
             return ""
-
-
-def duration(seconds: float) -> str:
-    """A length of time, roughly.
-
-    Example: 200 -> "3 min"
-    """
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

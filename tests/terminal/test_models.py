@@ -94,3 +94,9 @@ def test_the_tutor_answers_while_a_download_runs_and_the_next_start_goes_on_with
     with started(hub) as terminal:
         terminal.wait_for(r"is here")
         quit_app(terminal)
+
+
+def test_the_app_is_quit_from_the_models_screen(hub: FakeHub) -> None:
+    with started(hub) as terminal:
+        open_hub(terminal)
+        quit_app(terminal)

@@ -496,6 +496,16 @@ async def test_pages_that_are_turned_quickly_end_where_they_should(hub: FakeHub)
         assert app.screen.page == "here"
 
 
+async def test_f10_leads_from_the_picker_to_the_models_screen_and_closes_it():
+    async with opened() as (pilot, app):
+        await pilot.press("f4")
+        await sees(pilot, "Get more models  F10")
+        await pilot.press("f10")
+        await on_page(pilot, app, "recommended")
+        await pilot.press("f10")
+        await wait_for(pilot, lambda: app.screen is app.chat_screen)
+
+
 async def test_own_keys_for_the_old_name_still_work():
     async with opened(make_app(settings=Settings(keys={"get_model": "f11"}))) as (pilot, app):
         await pilot.press("f11")

@@ -37,6 +37,7 @@ class DetailsScreen(ModalScreen[None]):
     CSS_PATH = "models.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,i,q,enter", "leave", "Back", show=False),
+        Binding("ctrl+q", "app.quit", show=False, id="quit"),
         Binding("j", "scroll('down')", show=False),
         Binding("k", "scroll('up')", show=False),
     ]

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.message import Message
 
 from chatterm.downloads import Download, Downloads, DownloadState
-from chatterm.text import amount, line
+from chatterm.text import amount, duration, line
 from chatterm.ui.screens.models import words
 from chatterm.ui.screens.models.arrivals import Arrivals
 from chatterm.ui.screens.models.messages import Chat
@@ -108,7 +108,7 @@ class QueuePane(Pane[Download]):
             words.bar(download),
             Content(amount(download.n_total) if download.n_total else ""),
             words.state(download),
-            Content(words.duration(left) if left is not None else ""),
+            Content(duration(left) if left is not None else ""),
         )
 
     def sentence(self, download: Download) -> Content:

@@ -200,7 +200,10 @@ class RepositoryScreen(ModalScreen[FilesPane.Taken | None]):
     """Gives what was taken, or None."""
 
     CSS_PATH = "models.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Back", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Back", show=False),
+        Binding("ctrl+q", "app.quit", show=False, id="quit"),
+    ]
 
     def __init__(self, library: Library, repo: str, quantization: str = "") -> None:
         """A repository.

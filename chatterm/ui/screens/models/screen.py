@@ -42,6 +42,8 @@ class ModelsScreen(ModalScreen[Path | None]):
     CSS_PATH = "models.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Close", show=False),
+        Binding("f10", "leave", show=False, id="models"),
+        Binding("ctrl+q", "app.quit", show=False, id="quit"),
         Binding("ctrl+pageup", "page(-1)", "Previous page", show=False, priority=True),
         Binding("ctrl+pagedown", "page(1)", "Next page", show=False, priority=True),
         Binding("left", "page(-1)", show=False),

@@ -8,7 +8,7 @@ from chatterm.downloads import Download, DownloadState
 from chatterm.errors import ChattermError
 from chatterm.fit import Fit, Verdict
 from chatterm.hub import names
-from chatterm.text import amount, line
+from chatterm.text import amount, duration, line
 
 MUTED = "$foreground-muted"
 PENDING = Content.styled("…", MUTED)
@@ -83,17 +83,6 @@ def name_of(download: Download) -> str:
     if download.file.lower().endswith(".gguf"):
         return line(names.title(download.file))
     return line(f"{download.repo.rpartition('/')[2].removesuffix('-GGUF')} {download.file}")
-
-
-def duration(seconds: float) -> str:
-    """A length of time, roughly.
-
-    Example: 200 -> "3 min"
-    """
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def share(download: Download) -> str:
