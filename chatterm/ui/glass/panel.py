@@ -52,6 +52,8 @@ MORE_KEYS = (
 )
 LOW = 27
 """Rows below which everything is said in one line."""
+TINY = 11
+"""Rows below which nothing but the tokens and the view is said."""
 
 
 class GlassPanel(Vertical):
@@ -92,6 +94,12 @@ class GlassPanel(Vertical):
             & > #legend { border-bottom: none; background: $panel; }
             & > TokenView { margin-top: 0; }
             & > KeyRow { height: 1; }
+        }
+        &.-tour > #caption { display: none; }
+        &.-tiny {
+            & > #caption, & > #legend, & > KeyRow { display: none; }
+            & > TokenView { height: 1fr; min-height: 1; }
+            & > Shaper { max-height: 50%; overflow-y: auto; }
         }
     }
     """
@@ -320,7 +328,7 @@ class GlassPanel(Vertical):
         """Say which rows of the view can be chosen; without any, the keys go to the tokens."""
         n_rows = self.sight.n_rows(self._seen, self._aim) if self.current is not None and not self._why_not else 0
         if self.body.has_focus and not self.sight.has_rows:
-            self.token_view.focus()
+            self.screen.set_focus(self.token_view)
         self.body.offer(self.sight.first_line, n_rows)
         if self._wants_rows and isinstance(self._seen, BranchesSeen):
             if self.token_view.has_focus:
@@ -364,7 +372,7 @@ class GlassPanel(Vertical):
         self.set_reactive(GlassPanel.n_stages, None)
         self._wants_rows = self.view is ViewName.BRANCHES
         if self.body.has_focus:
-            self.token_view.focus()
+            self.screen.set_focus(self.token_view)  # at once: the sliders may want it next
         self._show_view()
         self.token_view.tint(self._tints())
         self._draw()
@@ -399,6 +407,7 @@ class GlassPanel(Vertical):
 
     def on_resize(self) -> None:
         """Draw for the new size."""
+        self.set_class(self.size.height < TINY, "-tiny")
         if self.has_class("-low") != (is_low := self.size.height < LOW):
             self.set_class(is_low, "-low")
             self._show_view()
@@ -458,10 +467,11 @@ class GlassPanel(Vertical):
         shaper.display = not shaper.display
         if shaper.display:
             shaper.show(self.sampling)
+        self._draw()
+        if shaper.display:
             shaper.focus_first()
         else:
             self.token_view.focus()
-        self._draw()
 
     def action_copy_text(self) -> None:
         """Copy the view as text."""
@@ -483,7 +493,7 @@ class GlassPanel(Vertical):
         """Begin the tour, or end it."""
         bar = self.query_one(TourBar)
         bar.display = is_on
-        self.query_one("#caption").display = not is_on
+        self.set_class(is_on, "-tour")
         if is_on:
             self._go_to_station(0)
 
