@@ -269,9 +269,10 @@ async def test_pressing_its_key_many_times_ends_as_the_last_press_says(folder: P
         assert screen.chat.is_measured == glass.is_open
 
 
-async def test_what_is_typed_right_after_leaving_it_belongs_to_the_prompt() -> None:
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_what_is_typed_right_after_leaving_it_belongs_to_the_prompt(size: tuple[int, int]) -> None:
     app = make_app("One two three.")
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=size) as pilot:
         await wait_for(pilot, lambda: app.chat_screen.state.has_model and app.chat_screen.prompt.has_focus)
         await opened(pilot, app.chat_screen)
         for key, character in [("tab", "\t"), *((letter, letter) for letter in "going"), ("question_mark", "?")]:

@@ -200,8 +200,8 @@ class GlassPanel(Vertical):
         return Aim(self.tokens, place, self.form, self.at_layer, self.at_head, self.hides_first, tried, self.n_stages)
 
     def focus(self, scroll_visible: bool = True) -> GlassPanel:
-        """Keys go to the tokens."""
-        self.token_view.focus(scroll_visible)
+        """Keys go to the tokens, at once: the next one may be here already."""
+        self.screen.set_focus(self.token_view, scroll_visible)
         return self
 
     @work(exclusive=True, group="tokens")
