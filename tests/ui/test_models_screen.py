@@ -23,12 +23,14 @@ from textual.pilot import Pilot
 
 from chatterm.downloads import DownloadState
 from chatterm.errors import NoNetwork
-from chatterm.hub.catalogue import Found, Query
+from chatterm.hub.catalogue import Found, OfferedModel, Query
 from chatterm.library import Library
 from chatterm.settings import ModelsSettings, Settings
 from chatterm.ui.app import ChatApp
 from chatterm.ui.screens.models.hub import HubPane
+from chatterm.ui.screens.models.repository import RepositoryScreen
 from chatterm.ui.screens.models.screen import ModelsScreen
+from chatterm.ui.widgets.table import Table
 
 SIZES = [(80, 24), (120, 36), (200, 50)]
 TINY = "lab/Tiny-Chat-GGUF"
@@ -510,3 +512,18 @@ async def test_own_keys_for_the_old_name_still_work():
     async with opened(make_app(settings=Settings(keys={"get_model": "f11"}))) as (pilot, app):
         await pilot.press("f11")
         await on_page(pilot, app, "recommended")
+
+
+async def test_a_hub_that_answers_at_once_finds_the_keys_in_the_list(hub: FakeHub):
+    class AtOnce(Library):
+        async def offers(self, repo: str) -> list[OfferedModel]:
+            names = ("Q4_K_M", "Q8_0")
+            return [OfferedModel(repo, "0" * 40, name, name, "", (f"{name}.gguf",), 1000) for name in names]
+
+    app = make_app("The answer.")
+    app._make_library = lambda: AtOnce(Settings(), None)
+    async with opened(app) as (pilot, app):
+        await search(pilot, app, "", "lab/Other-GGUF")
+        await pilot.press("down", "enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, RepositoryScreen) and app.screen.query(Table))
+        await wait_for(pilot, lambda: app.screen.focused is app.screen.query_one(Table), "the keys go to the list")

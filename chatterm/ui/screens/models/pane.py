@@ -71,7 +71,7 @@ class Pane(Vertical, Generic[T]):
         """Show these; the cursor stays where it was, or goes to the one that is named."""
         self.things = things
         self.head.display = self.table.display = True
-        if self.instead.has_focus:
+        if self.screen.focused is self.instead:  # it may not have heard of that yet
             self.screen.set_focus(self.table)
         self.instead.display = False
         self.table.show((Row(name, self.cells(thing)) for name, thing in things.items()), current)
@@ -83,7 +83,7 @@ class Pane(Vertical, Generic[T]):
         self.things = {}
         self.instead.query_one(Static).update(text)
         self.instead.display = True
-        if self.table.has_focus:
+        if self.screen.focused is self.table:
             self.screen.set_focus(self.instead)
         self.head.display = self.table.display = False
         self.show_about()
