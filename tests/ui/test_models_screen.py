@@ -526,4 +526,8 @@ async def test_a_hub_that_answers_at_once_finds_the_keys_in_the_list(hub: FakeHu
         await search(pilot, app, "", "lab/Other-GGUF")
         await pilot.press("down", "enter")
         await wait_for(pilot, lambda: isinstance(app.screen, RepositoryScreen) and app.screen.query(Table))
-        await wait_for(pilot, lambda: app.screen.focused is app.screen.query_one(Table), "the keys go to the list")
+        await wait_for(pilot, lambda: app.screen.query_one(Table).has_focus, "the keys go to the list")
+        await pilot.press("f5")
+        await wait_for(pilot, lambda: app.screen.query_one(Table).has_focus, "and do so when it is asked again")
+        await pilot.press("down")
+        assert app.screen.query_one(Table).current == "Q8_0.gguf"
