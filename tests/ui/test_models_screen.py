@@ -23,8 +23,9 @@ from textual.pilot import Pilot
 
 from chatterm.downloads import DownloadState
 from chatterm.errors import NoNetwork
+from chatterm.gguf import GgufHeader
 from chatterm.hub.catalogue import Found, OfferedModel, Query
-from chatterm.library import Library
+from chatterm.library import Library, LocalModel
 from chatterm.settings import ModelsSettings, Settings
 from chatterm.ui.app import ChatApp
 from chatterm.ui.screens.models.hub import HubPane
@@ -519,6 +520,9 @@ async def test_a_hub_that_answers_at_once_finds_the_keys_in_the_list(hub: FakeHu
         async def offers(self, repo: str) -> list[OfferedModel]:
             names = ("Q4_K_M", "Q8_0")
             return [OfferedModel(repo, "0" * 40, name, name, "", (f"{name}.gguf",), 1000) for name in names]
+
+        async def header_of(self, model: LocalModel | OfferedModel) -> GgufHeader:
+            raise NoNetwork("The Hub cannot be reached.")
 
     app = make_app("The answer.")
     app._make_library = lambda: AtOnce(Settings(), None)
