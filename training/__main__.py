@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from training import places
@@ -16,8 +17,10 @@ def main() -> None:
     corpus.add_argument("--examples", type=int, default=places.N_EXAMPLES)
     train = steps.add_parser("train", help="train the network, from the last checkpoint where there is one")
     train.add_argument("--tokens", type=int, default=places.N_TOKENS)
+    train.add_argument("--minutes", type=float, default=math.inf, help="end after so many, if that comes earlier")
+    train.add_argument("--from", dest="earlier", type=Path, help="begin with the weights of this exported file")
     train.add_argument("--threads", type=int, default=0)
-    train.add_argument("--eager", action="store_true", help="without torch.compile: slower, but starts at once")
+    train.add_argument("--compiled", action="store_true", help="with torch.compile, which gains little on a CPU")
     export = steps.add_parser("export", help="write the GGUF file that is shipped")
     export.add_argument("--to", type=Path, default=places.SHIPPED)
     export.add_argument("--kind", choices=("q8_0", "f32"), default="q8_0")
@@ -26,7 +29,10 @@ def main() -> None:
     evaluate.add_argument("--model", type=Path, default=places.SHIPPED)
     evaluate.add_argument("--temperature", type=float, default=0.2)
     evaluate.add_argument("--held-out", action="store_true", help="ask messages that are kept out of training instead")
+    evaluate.add_argument("--bare", action="store_true", help="draw from all tokens, without top-k, top-p and min-p")
     evaluate.add_argument("--answers", type=Path, help="write every question, answer and verdict here")
+    choices = steps.add_parser("choices", help="how open the next token is at several temperatures")
+    choices.add_argument("--model", type=Path, default=places.SHIPPED)
     steps.add_parser("leaks", help="name the questions of eval/ that training has seen")
     arguments = parser.parse_args()
     match arguments.step:
@@ -38,7 +44,13 @@ def main() -> None:
         case "train":
             from training.train import train as learn
 
-            learn(arguments.tokens, is_compiled=not arguments.eager, n_threads=arguments.threads)
+            learn(
+                arguments.tokens,
+                earlier=arguments.earlier,
+                minutes=arguments.minutes,
+                is_compiled=arguments.compiled,
+                n_threads=arguments.threads,
+            )
         case "export":
             from training.export import export as write
 
@@ -50,7 +62,17 @@ def main() -> None:
         case "evaluate":
             from training.evaluate import evaluate as ask
 
-            ask(arguments.model, arguments.temperature, held_out=arguments.held_out, answers=arguments.answers)
+            ask(
+                arguments.model,
+                arguments.temperature,
+                held_out=arguments.held_out,
+                bare=arguments.bare,
+                answers=arguments.answers,
+            )
+        case "choices":
+            from training.choices import choices as measure
+
+            measure(arguments.model)
         case "leaks":
             from training.evaluate import leaks
 

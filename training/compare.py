@@ -15,9 +15,9 @@ from torch import Tensor
 from training import tokenizer
 from training.conversations import Message, Writer
 from training.corpus import read
-from training.export import export
-from training.model import Network, Shape
-from training.places import SHIPPED, WEIGHTS
+from training.export import export, trained
+from training.model import Network
+from training.places import SHIPPED
 
 STRINGS = (
     "Hello world", "  leading  spaces   and\ttabs\t\t x", "line\n\nbreak\n \n  x", "trailing   ", "12345 6 78,901.23",
@@ -45,7 +45,7 @@ def compare() -> None:
         exact = Path(folder) / "tutor-f32.gguf"
         export(exact, "f32")
         for name, path in (("F32", exact), ("Q8_0", SHIPPED)):
-            llama = _opened(path)
+            llama = opened(path)
             print(f"{name}, {path.stat().st_size / 1e6:.2f} MB")
             _compare_tokens(llama)
             _compare_logits(llama, network)
@@ -53,13 +53,14 @@ def compare() -> None:
 
 
 def _network() -> Network:
-    trained = torch.load(WEIGHTS)
-    network = Network(Shape(**trained["shape"]))
-    network.load_state_dict(trained["weights"], strict=False)
+    shape, weights = trained()
+    network = Network(shape)
+    network.load_state_dict(weights, strict=False)
     return network.eval()
 
 
-def _opened(path: Path) -> Any:
+def opened(path: Path) -> Any:
+    """A file in llama.cpp itself, with logits for all tokens and a KV cache as exact as PyTorch's."""
     import llama_cpp
     from llama_cpp import Llama
 
@@ -69,7 +70,8 @@ def _opened(path: Path) -> Any:
         return parameters
 
     llama_cpp.llama_cpp.llama_model_default_params = plain_layout
-    return Llama(str(path), n_ctx=1024, n_threads=1, logits_all=True, verbose=False)
+    exact = llama_cpp.GGML_TYPE_F32
+    return Llama(str(path), n_ctx=1024, n_threads=1, logits_all=True, type_k=exact, type_v=exact, verbose=False)
 
 
 def _compare_tokens(llama: Any) -> None:

@@ -245,8 +245,10 @@ class Writer:
         corpus, dice = self.corpus, self.rng.random()
         if dice < 0.15:
             return self.typed(self.rng.choice(corpus.advanced)), self.refusal("advanced")
-        if dice < 0.45:
+        if dice < 0.39:
             question = self.rng.choice(corpus.traps)
+        elif dice < 0.47:
+            question = self.chosen(self.rng.choice(corpus.trap_frames))
         elif dice < 0.78:
             question = self.rng.choice(corpus.out_of_scope)
         elif dice < 0.81:

@@ -51,6 +51,8 @@ class Corpus:
     traps: tuple[str, ...]
     advanced: tuple[str, ...]
     nouns: tuple[str, ...]
+    trap_frames: tuple[str, ...]
+    """Many more traps each, with choices."""
     completions: tuple[tuple[str, str], ...]
     """Beginnings, and how they may go on as a weighted choice."""
 
@@ -92,6 +94,7 @@ def read(*, is_held_out: bool = False) -> Corpus:
         {kind: tuple(lines) for kind, lines in _sections(HERE / "follow_ups.txt").items()},
         {name: tuple(lines) for name, lines in _toml("refusals.toml").items()},
         *(kept(_lines(HERE / "out_of_scope" / f"{name}.txt")) for name in ("general", "traps", "advanced", "nouns")),
+        tuple(_lines(HERE / "out_of_scope" / "trap_frames.txt")),
         tuple(_halves(text) for text in _lines(HERE / "completions.txt")),
     )
 
@@ -134,6 +137,16 @@ def choose(text: str, rng: random.Random) -> str:
         [(chosen, _)] = rng.choices(options, [weight for _, weight in options])
         text = text[: match.start()] + chosen + text[match.end() :]
     return re.sub(r" +([.,?!;])", r"\1", re.sub(r"  +", " ", text)).strip()
+
+
+def choices(text: str) -> Iterator[str]:
+    """Every text that `choose` can make."""
+    match = re.search(r"\[([^\[\]]*)\]", text)
+    if match is None:
+        yield re.sub(r" +([.,?!;])", r"\1", re.sub(r"  +", " ", text)).strip()
+        return
+    for option in match.group(1).split("|"):
+        yield from choices(text[: match.start()] + _weighted(option)[0] + text[match.end() :])
 
 
 def _weighted(option: str) -> tuple[str, float]:

@@ -17,17 +17,19 @@ from training import conversations, tokenizer
 from training.conversations import Message, Writer, n_exchanges
 from training.corpus import Corpus, read
 from training.places import BUILD, LONGEST, N_EXAMPLES, SEED
-from training.teacher import mixed, taught, understood
+from training.teacher import N_GUESSES, mixed, taught, understood
 
 LENGTHS = (24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 768, LONGEST)
-"""Examples are padded to the next of these; for each the network is compiled once."""
+"""Examples are padded to the next of these."""
 N_BATCH = 4096
 """Tokens of a batch, padding included."""
+LONG, ONE_LONG_IN = 384, 3
+"""Of batches as long as this, one in so many is learned from: they take three times as long and teach little more."""
 N_ROUTING = 8
 """Tokens of the answer in an example that teaches which topic a question means, and nothing more."""
-MIXED = 0.5
+MIXED = 0.7
 """Share of such examples whose question nobody wrote."""
-PLAIN, ROUTING = 0.02, 0.80
+PLAIN, ROUTING = 0.02, 0.70
 """Of all other examples, shares of plain text and of such examples; what is left is whole conversations."""
 NOISES = (0.3, 1.0)
 """How carelessly people type: half of them less so."""
@@ -50,10 +52,11 @@ class Batch:
     targets: Tensor  # (K,), the tokens that follow there
     weights: Tensor  # (K,)
     answers: Tensor  # (A,), positions in the flattened (B, T - 1) of the last token before each answer
-    subjects: Tensor  # (A,), numbers of `conversations.subjects`
+    subjects: Tensor  # (A,), numbers of `conversations.subjects`, but for the first answers
     parts: Tensor  # (A,), numbers of `conversations.PARTS`
     ends: Tensor  # (B,), the position of the last token before the first answer of each example
-    first_subjects: Tensor  # (B,), what that answer is about
+    guesses: Tensor  # (B, N_GUESSES), what that answer may be about, numbers of `conversations.subjects`
+    shares: Tensor  # (B, N_GUESSES), how likely that is; all 0 where there is no answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +67,9 @@ class Examples:
     weights: np.ndarray  # (N,) uint8, tenths
     subjects: np.ndarray  # (N,) uint8, NOTHING but at the last token before an answer
     parts: np.ndarray  # (N,) uint8, the same
-    starts: np.ndarray  # (number of examples + 1,)
+    starts: np.ndarray  # (E + 1,), where each example begins, and the end
+    guesses: np.ndarray  # (E, N_GUESSES) uint8, what the first answer may be about
+    shares: np.ndarray  # (E, N_GUESSES) uint8, how likely that is, in 255ths
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -87,12 +92,14 @@ class Examples:
         ends = (subjects != NOTHING).argmax(1)
         answers = np.flatnonzero(subjects != NOTHING)
         answers = np.pad(answers, (0, -len(answers) % _ANSWERS_IN_STEPS or _ANSWERS_IN_STEPS), constant_values=0)
-        named = [
-            np.where(numbers == NOTHING, UNNAMED, numbers)
-            for numbers in (subjects.ravel()[answers], parts[answers], subjects[np.arange(len(rows)), ends])
-        ]
+        later = subjects.copy()
+        later[np.arange(len(rows)), ends] = NOTHING  # the first answer's subject is among the guesses
+        named = [np.where(numbers == NOTHING, UNNAMED, numbers) for numbers in (later.ravel()[answers], parts[answers])]
         targets = padded["ids"][:, 1:].ravel()[chosen]
-        arrays = (padded["ids"], chosen, targets, weights[chosen], answers, *named[:2], ends, named[2])
+        shares = self.shares[rows].astype(np.float32)
+        shares /= np.maximum(shares.sum(1, keepdims=True), 1)
+        guesses = self.guesses[rows].astype(np.int64)
+        arrays = (padded["ids"], chosen, targets, weights[chosen], answers, *named, ends, guesses, shares)
         return Batch(*map(torch.from_numpy, arrays))
 
     def batches(self, seed: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -103,7 +110,8 @@ class Examples:
         for shorter, length in zip((0, *LENGTHS[:-1]), LENGTHS, strict=True):
             fitting = rng.permutation(np.flatnonzero((sizes > shorter) & (sizes <= length)))
             n = max(1, N_BATCH // length)
-            batches += [(fitting[i : i + n], length) for i in range(0, len(fitting) - n + 1, n)]
+            every = ONE_LONG_IN if length >= LONG else 1
+            batches += [(fitting[i : i + n], length) for i in range(0, len(fitting) - n + 1, n * every)]
         for i in rng.permutation(len(batches)):
             yield batches[i]
 
@@ -150,10 +158,12 @@ def _mixed(corpus: Corpus, rng: random.Random, n: int) -> Iterator[tokenizer.Enc
     """Examples of messages that nobody wrote, with the subjects that the teacher gives them."""
     questions = [Writer(corpus, rng, noise=rng.choice(NOISES)).first()[0] for _ in range(n)]
     messages = [mixed(question, rng.choice(questions), rng) for question in questions]
-    for message, subject in understood(_teachers[0], messages):
+    for message, guesses in understood(_teachers[0], messages):
         writer = Writer(corpus, rng)
-        talk = [Message("user", message), Message("assistant", writer.about(subject), writer.subject)]
-        yield tokenizer.encode(talk, rng, n_answer=N_ROUTING)
+        talk = [Message("user", message), Message("assistant", writer.about(guesses[0][0]), writer.subject)]
+        example = tokenizer.encode(talk, rng, n_answer=N_ROUTING)
+        example.guesses = guesses
+        yield example
 
 
 def _save(name: str, made: list[list[tokenizer.Encoded]]) -> None:
@@ -161,10 +171,14 @@ def _save(name: str, made: list[list[tokenizer.Encoded]]) -> None:
     starts = np.cumsum([0, *(len(example.ids) for example in examples)])
     numbers = {subject: i for i, subject in enumerate(conversations.subjects(read()))}
     subjects, parts = (np.full(starts[-1], NOTHING, np.uint8) for _ in range(2))
-    for start, example in zip(starts, examples, strict=False):
+    guesses, shares = (np.zeros((len(examples), N_GUESSES), np.uint8) for _ in range(2))
+    for i, (start, example) in enumerate(zip(starts, examples, strict=False)):
         for position, subject, part in example.answers:
             subjects[start + position] = numbers[subject]
             parts[start + position] = conversations.PARTS.index(part)
+        certain = [(subject, 1.0) for _, subject, _ in example.answers[:1]]
+        for k, (subject, share) in enumerate(example.guesses or certain):
+            guesses[i, k], shares[i, k] = numbers[subject], round(255 * share)
     np.savez(
         BUILD / f"{name}.npz",
         ids=np.concatenate([np.array(example.ids, np.uint16) for example in examples]),
@@ -172,6 +186,8 @@ def _save(name: str, made: list[list[tokenizer.Encoded]]) -> None:
         subjects=subjects,
         parts=parts,
         starts=starts,
+        guesses=guesses,
+        shares=shares,
     )
 
 

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
+import msgspec
+
 from chatterm.conversation import Role
 from chatterm.engine.base import Prompt, PromptTurn
 from chatterm.engine.local import LocalEngine
 from chatterm.events import Token
 from chatterm.settings import LoadOptions, Sampling
-from training.corpus import normal, read
+from training.corpus import choices, normal, read
 from training.judge import Verdict, judge
 
 HERE = Path(__file__).parent / "eval"
@@ -68,10 +70,21 @@ def held_out_cases(n_each: int = 6) -> Iterator[Case]:
 
 
 def evaluate(
-    model: Path, temperature: float, *, held_out: bool = False, answers: Path | None = None
+    model: Path, temperature: float, *, held_out: bool = False, bare: bool = False, answers: Path | None = None
 ) -> dict[str, float]:
-    """Ask everything, and print the share of right topics in each part."""
-    results = asyncio.run(_ask(model, list(held_out_cases() if held_out else cases()), temperature))
+    """Ask everything, and print the share of right topics in each part.
+
+    Args:
+        model: A GGUF file.
+        temperature: At which it is asked.
+        held_out: Ask messages that are kept out of training, instead of `eval/`.
+        bare: Draw from all tokens; else unlikely ones are dropped, as the app does by default.
+        answers: Where every question, answer and verdict is written.
+    """
+    sampling = Sampling(temperature=temperature, seed=1)
+    if bare:
+        sampling = msgspec.structs.replace(sampling, top_k=0, top_p=1.0, min_p=0.0)
+    results = asyncio.run(_ask(model, list(held_out_cases() if held_out else cases()), sampling))
     asked, right = Counter[str](), Counter[str]()
     for case, _, verdict in results:
         for part in (case.part, f"{case.part}: {case.kind}") if case.kind else (case.part,):
@@ -92,10 +105,9 @@ def _shown(case: Case, said: Sequence[str], verdict: Verdict) -> str:
     return f"{mark} {case.part} [{', '.join(sorted(case.accepted))}] -> {verdict.topic}/{verdict.kind} {verdict.purity:.2f}\n{talk}\n"
 
 
-async def _ask(model: Path, wanted: list[Case], temperature: float) -> list[tuple[Case, list[str], Verdict]]:
+async def _ask(model: Path, wanted: list[Case], sampling: Sampling) -> list[tuple[Case, list[str], Verdict]]:
     """The answers to all cases, each in a conversation of its own."""
     engine = LocalEngine()
-    sampling = Sampling(temperature=temperature, seed=1)
     results = []
     try:
         async with aclosing(engine.load(model, LoadOptions())) as events:
@@ -123,6 +135,7 @@ def leaks() -> list[str]:
         seen |= {normal(text) for topic in corpus.topics.values() for questions, _ in topic.asked for text in questions}
         seen |= {normal(text) for messages, _ in corpus.small_talk.values() for text in messages}
         seen |= {normal(text) for text in (*corpus.out_of_scope, *corpus.traps, *corpus.advanced)}
+    seen |= {normal(text) for frame in read().trap_frames for text in choices(frame)}
     return [
         f"{case.part}: {case.messages[-1]}"
         for case in cases()

@@ -15,19 +15,33 @@ import numpy as np
 import torch
 from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType
 
+from chatterm.tutor import TEMPERATURE
 from training.model import Shape
 from training.places import TOKENIZER, WEIGHTS
 from training.tokenizer import BOS, END, PAD, SPECIAL
 
 Kind = Literal["f32", "q8_0"]
-TEMPERATURE = 0.3
-"""What the file recommends: high enough that wordings vary, low enough that the topic does not."""
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] != 'system' %}"
-    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' }}"
+    "{% if message['role'] == 'user' %}"
+    "{{ ' ' + (message['content'] | lower | replace('\u2019', \"'\")).split() | join(' ') }}"
+    "{% else %}{{ message['content'] }}{% endif %}{{ '<|im_end|>\\n' }}"
     "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-"""ChatML; a system prompt is left out, since the tutor was never taught to follow one."""
+"""ChatML; questions as `as_read` has them; a system prompt is left out, the tutor was never taught to follow one."""
+
+
+SHARPNESS = 1.5
+"""Scores are multiplied by this: unsure what is meant, the network spreads its bets, which the tutor cannot afford."""
+
+
+def trained(weights: Path = WEIGHTS) -> tuple[Shape, dict[str, torch.Tensor]]:
+    """What `train` wrote, with scores as sharp as they shall be."""
+    written = torch.load(weights)
+    made: dict[str, torch.Tensor] = written["weights"]
+    made["output_norm"] = made["output_norm"] * SHARPNESS
+    return Shape(**written["shape"]), made
 
 
 def export(path: Path, kind: Kind = "q8_0", weights: Path = WEIGHTS) -> None:
@@ -38,12 +52,11 @@ def export(path: Path, kind: Kind = "q8_0", weights: Path = WEIGHTS) -> None:
         kind: "f32" for comparing logits, "q8_0" to be shipped; norms are F32 in both.
         weights: What `train` wrote.
     """
-    trained = torch.load(weights)
-    shape = Shape(**trained["shape"])
+    shape, made = trained(weights)
     writer = GGUFWriter(path, "llama")
     _describe(writer, shape, kind)
     _add_vocabulary(writer, shape)
-    for name, values in _tensors(trained["weights"], shape).items():
+    for name, values in _tensors(made, shape).items():
         if values.ndim == 1 or kind == "f32":
             writer.add_tensor(name, values)
         else:

@@ -21,8 +21,14 @@ from training.places import SEED
 _ALPHA = 2e-6
 """How strongly weights are kept small; not tuned."""
 _N_PASSES = 10
+LEAST = 0.4
+"""How sure the teacher must be of a message that nobody wrote."""
+N_GUESSES = 4
+"""How many subjects of such a message are told."""
 _N_FRAMES = 3
 """How often each name of a topic is put into a frame."""
+_N_TRAPS = 25
+"""How many traps are made of each frame."""
 
 
 def taught(corpus: Corpus) -> Pipeline:
@@ -51,6 +57,8 @@ def _named(corpus: Corpus) -> Iterator[tuple[str, str]]:
     yield from ((message, "refusal: out_of_scope") for message in (*corpus.out_of_scope, *corpus.traps))
     yield from ((message, "refusal: advanced") for message in corpus.advanced)
     yield from ((framed(noun), "refusal: out_of_scope") for noun in corpus.nouns)
+    for frame in corpus.trap_frames * _N_TRAPS:
+        yield writer.chosen(frame), "refusal: out_of_scope"
 
 
 def mixed(message: str, other: str, rng: random.Random) -> str:
@@ -70,10 +78,12 @@ def mixed(message: str, other: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
-def understood(teacher: Pipeline, messages: Sequence[str], least: float = 0.5) -> Iterator[tuple[str, str]]:
-    """Those messages of which the teacher is sure enough, and what they are about."""
+def understood(
+    teacher: Pipeline, messages: Sequence[str], least: float = LEAST
+) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+    """Those messages of which the teacher is sure enough, and what they may be about, the likeliest first."""
     probabilities = teacher.predict_proba(messages)
-    best = probabilities.argmax(1)
-    for message, row, number in zip(messages, probabilities, best, strict=True):
-        if row[number] >= least:
-            yield message, str(teacher.classes_[number])
+    best = (-probabilities).argsort(1)[:, :N_GUESSES]
+    for message, row, numbers in zip(messages, probabilities, best, strict=True):
+        if row[numbers[0]] >= least:
+            yield message, [(str(teacher.classes_[number]), float(row[number])) for number in numbers]

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from training.conversations import Message, Writer, n_exchanges
 from training.corpus import read
 from training.places import N_VOCAB, SEED, TOKENIZER
+from training.typing_noise import as_read
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>")
 BOS, START, END, PAD = range(4)
@@ -50,7 +51,7 @@ def _sample() -> Iterator[str]:
     corpus = read()
     for _ in range(30_000):
         for message in Writer(corpus, rng).conversation(n_exchanges(rng)):
-            yield f"{message.role}\n{message.text}"
+            yield f"{message.role}\n{as_read(message.text) if message.role == 'user' else message.text}"
     for _ in range(3_000):
         yield Writer(corpus, rng).document()[0].text
     for beginning, choices in corpus.completions * 30:  # ordinary words as whole tokens
@@ -89,6 +90,8 @@ class Encoded:
     """For each token, in tenths, how much is learned from predicting it."""
     answers: list[tuple[int, str, str]] = dataclasses.field(default_factory=list)
     """For each answer, the position of the last token before it, what it is about, and which part of that."""
+    guesses: list[tuple[str, float]] = dataclasses.field(default_factory=list)
+    """What the first answer may be about, each with its probability, where that is not certain."""
 
 
 def encode(messages: Sequence[Message], rng: random.Random | None = None, *, n_answer: int = 0) -> Encoded:
@@ -109,7 +112,8 @@ def encode(messages: Sequence[Message], rng: random.Random | None = None, *, n_a
         made.ids += header
         made.weights += [0] * len(header)
         if message.role == "user":
-            body = [*(_cut(message.text, rng) if rng else ids_of(message.text)), END]
+            question = as_read(message.text)
+            body = [*(_cut(question, rng) if rng else ids_of(question)), END]
             weights = [asked] * len(body)
         else:
             made.answers.append((len(made.ids) - 1, *message.about))

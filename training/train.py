@@ -8,6 +8,7 @@ subjects is thrown away at the end. What is exported is a moving average of the 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,10 +22,13 @@ from torch import Tensor, nn
 from training import conversations, tokenizer
 from training.corpus import read
 from training.dataset import LENGTHS, UNNAMED, Batch, Examples, load
+from training.earlier import take_over
 from training.model import Network, Shape
 from training.places import CHECKPOINT, N_TOKENS, N_VOCAB, SEED, WEIGHTS
 
 MUON_RATE, ADAM_RATE = 0.02, 0.003
+AGAIN = 0.6
+"""Share of these rates for a network that begins with an earlier one's weights, so that they are not swept away."""
 WARM_UP = 0.01
 """Share of the training in which the rates rise."""
 CONSTANT = 0.4
@@ -61,11 +65,13 @@ class Pupil(nn.Module):
             logits = F.linear(hidden[batch.chosen], self.network.token_embd.weight)  # (K, V)
             before = hidden[batch.answers]  # (A, n_embd)
             subjects, parts = self.subject(before), self.part(before)
+            first = hidden[torch.arange(len(ids)) * ids.shape[1] + batch.ends]  # (B, n_embd)
+            guessed = self.subject(first)
             by_words = self.subject_by_words(self.mean_of_words(ids, batch.ends))
         losses = F.cross_entropy(logits.float(), batch.targets, reduction="none", label_smoothing=SMOOTHING)
         loss = (losses * batch.weights).sum() / batch.weights.sum()
-        loss = loss + NAMING * _naming(subjects, batch.subjects) + 0.5 * NAMING * _naming(parts, batch.parts)
-        return loss + NAMING_BY_WORDS * _naming(by_words, batch.first_subjects)
+        loss = loss + NAMING * (_naming(subjects, batch.subjects) + 0.5 * _naming(parts, batch.parts))
+        return loss + NAMING * _guessing(guessed, batch) + NAMING_BY_WORDS * _guessing(by_words, batch)
 
     def mean_of_words(self, ids: Tensor, ends: Tensor) -> Tensor:
         """The mean embedding of each example up to its first answer, normed: (B, n_embd).
@@ -86,32 +92,57 @@ def _naming(scores: Tensor, wanted: Tensor) -> Tensor:
     return loss / (wanted != UNNAMED).sum().clamp(min=1)
 
 
+def _guessing(scores: Tensor, batch: Batch) -> Tensor:
+    """The loss of saying how likely each subject is for the first answer, where there is one: scores (B, subjects)."""
+    surprises = -scores.float().log_softmax(-1).gather(1, batch.guesses)  # (B, N_GUESSES)
+    return (surprises * batch.shares).sum() / batch.shares.sum().clamp(min=1)
+
+
 class Run:
     """One training from its beginning to its end."""
 
-    def __init__(self, shape: Shape, n_tokens: int, checkpoint: Path = CHECKPOINT) -> None:
-        """With fresh weights.
+    def __init__(
+        self,
+        shape: Shape,
+        n_tokens: int,
+        checkpoint: Path = CHECKPOINT,
+        earlier: Path | None = None,
+        minutes: float = math.inf,
+    ) -> None:
+        """At its beginning.
 
         Args:
             shape: Of the network.
             n_tokens: After so many it ends.
             checkpoint: Where it is kept, and goes on from.
+            earlier: An exported file whose weights it begins with, instead of fresh ones.
+            minutes: After so many it ends, too.
         """
         torch.manual_seed(SEED)
-        self.n_tokens, self.checkpoint = n_tokens, checkpoint
+        self.n_tokens, self.checkpoint, self.minutes = n_tokens, checkpoint, minutes
         self.pupil = Pupil(shape)
+        if earlier is not None:
+            take_over(self.pupil.network, earlier)
         self.average = {name: weight.detach().clone() for name, weight in self.pupil.named_parameters()}
         matrices = {name: p for name, p in self.pupil.named_parameters() if "layers" in name and p.dim() == 2}
         self.others = [p for name, p in self.pupil.named_parameters() if name not in matrices]
+        share = AGAIN if earlier else 1.0
         self.optimizers: list[tuple[torch.optim.Optimizer, float]] = [
-            (torch.optim.Muon(list(matrices.values()), lr=MUON_RATE, momentum=0.95, weight_decay=0.02), MUON_RATE),
-            (torch.optim.AdamW(self.others, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0), ADAM_RATE),
+            (torch.optim.Muon(list(matrices.values()), momentum=0.95, weight_decay=0.02), share * MUON_RATE),
+            (torch.optim.AdamW(self.others, betas=(0.9, 0.95), weight_decay=0.0), share * ADAM_RATE),
         ]
         self.step = self.n_seen = self.epoch = self.n_in_epoch = 0
+        self.seconds = 0.0
+        """How long it has learned so far."""
+
+    @property
+    def done(self) -> float:
+        """The share that is behind it, by tokens or by time, whichever is more."""
+        return max(self.n_seen / self.n_tokens, self.seconds / 60 / self.minutes)
 
     def rate(self) -> float:
         """The share of the full learning rate that counts now."""
-        done = self.n_seen / self.n_tokens
+        done = self.done
         return min(1.0, (done + 1e-4) / WARM_UP, (1 - done) / (1 - CONSTANT)) if done < 1 else 0.0
 
     def learn(self, loss_of: Any, batch: Batch) -> float:
@@ -139,7 +170,7 @@ class Run:
             "pupil": self.pupil.state_dict(),
             "average": self.average,
             "optimizers": [optimizer.state_dict() for optimizer, _ in self.optimizers],
-            "at": (self.step, self.n_seen, self.epoch, self.n_in_epoch),
+            "at": (self.step, self.n_seen, self.epoch, self.n_in_epoch, self.seconds),
             "rng": torch.get_rng_state(),
         }
         beside = self.checkpoint.with_suffix(".new")
@@ -155,7 +186,7 @@ class Run:
         self.average = state["average"]
         for (optimizer, _), saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.step, self.n_seen, self.epoch, self.n_in_epoch = state["at"]
+        self.step, self.n_seen, self.epoch, self.n_in_epoch, self.seconds = state["at"]
         torch.set_rng_state(state["rng"])
 
     def keep_weights(self) -> None:
@@ -173,19 +204,27 @@ class Run:
             self.epoch, self.n_in_epoch = self.epoch + 1, 0
 
 
-def train(n_tokens: int = N_TOKENS, *, is_compiled: bool = True, n_threads: int = 0) -> None:
-    """Train until so many tokens were seen, and write the averaged weights."""
+def train(
+    n_tokens: int = N_TOKENS,
+    *,
+    earlier: Path | None = None,
+    minutes: float = math.inf,
+    is_compiled: bool = False,
+    n_threads: int = 0,
+) -> None:
+    """Train until so many tokens were seen or so many minutes are over, and write the averaged weights."""
     if n_threads:
         torch.set_num_threads(n_threads)
-    run = Run(Shape(n_vocab=N_VOCAB), n_tokens)
+    run = Run(Shape(n_vocab=N_VOCAB), n_tokens, earlier=earlier, minutes=minutes)
     run.resume()
     examples, held_out = load("train"), load("held_out")
     print(f"{sum(p.numel() for p in run.pupil.network.parameters()):,} parameters, {len(examples):,} examples")
     torch._dynamo.config.recompile_limit = 2 * len(LENGTHS)
     loss_of = torch.compile(run.pupil) if is_compiled else run.pupil
-    began, saved, n_before, recent = time.monotonic(), time.monotonic(), run.n_seen, 0.0
+    began, saved, n_before, before, recent = time.monotonic(), time.monotonic(), run.n_seen, run.seconds, 0.0
     for batch in run.batches(examples):
-        if run.n_seen >= run.n_tokens:
+        run.seconds = before + time.monotonic() - began
+        if run.done >= 1:
             break
         for numbers in (batch.chosen, batch.targets, batch.weights, batch.answers, batch.subjects, batch.parts):
             torch._dynamo.mark_dynamic(numbers, 0)  # compiled once for each length, whatever else a batch holds
@@ -215,16 +254,15 @@ def check(run: Run, examples: Examples, n: int = 800) -> str:
     pupil = Pupil(run.pupil.network.shape)
     pupil.load_state_dict(run.average, strict=False)
     pupil.eval()
-    n_right, n_answers, losses = 0, 0, []
+    n_right, losses = 0, []
     for i in range(0, n, 8):
         rows = np.arange(i, i + 8)
         batch = examples.batch(rows, int(np.diff(examples.starts)[rows].max()))
         with torch.autocast("cpu", torch.bfloat16):
             hidden = pupil.network.hidden(batch.ids[:, :-1]).flatten(0, 1)
             logits = F.linear(hidden[batch.chosen], pupil.network.token_embd.weight)
-            named = pupil.subject(hidden[batch.answers]).argmax(-1)
-            n_right += int((named == batch.subjects).sum())
-        n_answers += int((batch.subjects != UNNAMED).sum())
+            first = torch.arange(len(rows)) * (batch.ids.shape[1] - 1) + batch.ends
+            n_right += int((pupil.subject(hidden[first]).argmax(-1) == batch.guesses[:, 0]).sum())
         losses.append(float(F.cross_entropy(logits.float(), batch.targets)))
     torch.set_rng_state(rng)
-    return f"{n_right / n_answers:.1%} of subjects named, loss {np.mean(losses):.4f}"
+    return f"{n_right / n:.1%} of first subjects named, loss {np.mean(losses):.4f}"

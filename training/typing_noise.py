@@ -108,6 +108,15 @@ def typed(
     return message
 
 
+def as_read(message: str) -> str:
+    """A question as the network reads it; the chat template of the exported file does the same.
+
+    Small letters, straight apostrophes, single spaces and one before the first word: each word has one form.
+    Example: "What’s  a Token?" -> " what's a token?"
+    """
+    return " " + " ".join(message.lower().replace("’", "'").split())
+
+
 def _reworded(message: str, rng: random.Random) -> str:
     """One word or phrase put in another way."""
     if matches := list(_REPLACEABLE.finditer(message)):

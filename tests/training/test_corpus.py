@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from training.conversations import Message, Writer, n_exchanges, subjects
-from training.corpus import Corpus, all_answers, choose, is_kept_out, normal, read
+from training.corpus import Corpus, all_answers, choices, choose, is_kept_out, normal, read
 from training.evaluate import cases, leaks
 from training.judge import judge
+from training.typing_noise import as_read
 
 MOST_SENTENCES = 4
 
@@ -38,6 +39,18 @@ def test_choices_follow_their_weights():
     drawn = [choose("[often:9|seldom] so", rng) for _ in range(1000)]
     assert 850 < drawn.count("often so") < 950
     assert set(drawn) == {"often so", "seldom so"}
+
+
+def test_all_choices_are_those_that_are_drawn():
+    text = "[what is:3|what's] the [|high ]temperature [of [my|your] oven|outside]"
+    rng = random.Random(1)
+    assert len(set(choices(text))) == 12
+    assert set(choices(text)) == {choose(text, rng) for _ in range(1000)}
+
+
+@pytest.mark.parametrize("question", ["what's a token?", "What\u2019s A TOKEN?", "  what's\n a\ttoken? "])
+def test_a_question_is_read_the_same_however_it_is_written(question: str):
+    assert as_read(question) == " what's a token?"
 
 
 def test_a_seed_makes_the_same_conversations_again():

@@ -14,9 +14,11 @@ from chatterm import gguf, tutor
 from chatterm.conversation import Role
 from chatterm.engine.base import Prompt, PromptTurn
 from chatterm.engine.local import LocalEngine
+from chatterm.engine.worker.template import ChatTemplate
 from chatterm.events import FinishReason
 from chatterm.settings import LoadOptions, Sampling
 from training.judge import judge
+from training.typing_noise import as_read
 
 CAREFUL = Sampling(temperature=0.2, seed=1)
 LARGEST_BYTES = 8_000_000
@@ -76,12 +78,50 @@ async def test_a_follow_up_stays_with_its_topic(engine: LocalEngine):
         "Who won the world cup?",
         "How do I bake bread?",
         "What is the weather in Berlin?",
+        "What's the temperature in Paris?",
+        "my temperature is 39, do I have a fever?",
+        "Which oven temperature for bread?",
     ],
 )
 async def test_what_it_does_not_know_it_refuses_and_names_the_way_out(engine: LocalEngine, question: str):
     reply = await ask(engine, user(question), CAREFUL)
     assert judge(reply.text).topic == "refusal: out_of_scope", reply.text
     assert "bigger model" in reply.text
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_word_of_its_subject_is_explained_where_its_twin_is_refused(engine: LocalEngine):
+    reply = await ask(engine, user("what is temperature?"), CAREFUL)
+    assert judge(reply.text).topic == "temperature", reply.text
+
+
+class Words:
+    """A vocabulary, as far as the template asks."""
+
+    bos_text, eos_text, control_letters = "<|endoftext|>", "<|im_end|>", "<"
+
+    def has(self, text: str) -> bool:
+        return text == self.eos_text
+
+
+@pytest.mark.parametrize("question", ["What\u2019s\n A  TOKEN, <b>please</b>? ", "ok", "\u00c0 BIENT\u00d4T"])
+def test_a_question_reaches_it_as_in_training(question: str):
+    template = ChatTemplate(gguf.read_header(tutor.FILE).template, Words())
+    turns = [PromptTurn(Role.USER, "Hi"), PromptTurn(Role.ASSISTANT, "Hello  You"), PromptTurn(Role.USER, question)]
+    assert template.render(turns).text == (
+        "<|endoftext|><|im_start|>user\n hi<|im_end|>\n<|im_start|>assistant\nHello  You<|im_end|>\n"
+        f"<|im_start|>user\n{as_read(question)}<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_capitals_and_spaces_make_no_other_question(engine: LocalEngine):
+    questions = ("What is attention?", "WHAT IS ATTENTION?", "  what  is attention?")
+    assert len({(await ask(engine, user(question), CAREFUL)).prompted.token_ids for question in questions}) == 1
+
+
+def test_the_file_recommends_the_temperature_at_which_it_is_asked():
+    assert gguf.read_header(tutor.FILE).metadata["general.sampling.temp"] == pytest.approx(tutor.TEMPERATURE)
 
 
 @pytest.mark.asyncio(loop_scope="module")
