@@ -79,6 +79,7 @@ async def test_a_follow_up_stays_with_its_topic(engine: LocalEngine):
         "How do I bake bread?",
         "What is the weather in Berlin?",
         "What's the temperature in Paris?",
+        "temperature in Rome",
         "my temperature is 39, do I have a fever?",
         "Which oven temperature for bread?",
     ],
