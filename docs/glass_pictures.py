@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 QUESTION = "What is a token?"
 SEED = 3
 ALONE, BESIDE = (96, 30), (150, 38)
-WORD = " cut"
-"""The token of the answer that all pictures speak of."""
 
 
 class View(NamedTuple):
@@ -71,7 +69,7 @@ async def draw_glass(folder: Path, store: Path, picture: Picture) -> None:
 
 @asynccontextmanager
 async def asked(store: Path, size: tuple[int, int], picture: Picture) -> AsyncIterator[Pilot[None]]:
-    """The app with the glass box open on a word of the tutor's answer."""
+    """The app with the glass box open on the word of the tutor's answer at which it was most undecided."""
     from chatterm import tutor
     from chatterm.engine.local import LocalEngine
     from chatterm.library import Library
@@ -79,6 +77,7 @@ async def asked(store: Path, size: tuple[int, int], picture: Picture) -> AsyncIt
     from chatterm.store import Store
     from chatterm.ui.app import ChatApp
     from chatterm.ui.background import Asked
+    from chatterm.ui.glass.tour import undecided
 
     chosen = Settings(sampling=Sampling(seed=SEED, temperature=0.7), load=LoadOptions(n_threads=1))
     engine = LocalEngine()
@@ -104,6 +103,5 @@ async def asked(store: Path, size: tuple[int, int], picture: Picture) -> AsyncIt
         await picture(pilot, "vocabulary")
         glass = app.chat_screen.transcript.glass
         assert glass is not None
-        place = next(i for i, token in enumerate(glass.tokens) if token.measured and token.piece == WORD.encode())
-        glass.token_view.go_to(place)
+        glass.token_view.go_to(undecided(glass.tokens))
         yield pilot
