@@ -357,6 +357,17 @@ class ChatApp(App[None]):
         except ModelNotFound as error:
             self._tell(error)
 
+    async def on_chat_screen_defaults_wanted(self, event: ChatScreen.DefaultsWanted) -> None:
+        """Settings that were tried in the glass box count everywhere from now on."""
+        if self._chat is not None:
+            from chatterm.ui import form  # late: not needed for the first paint
+
+            await self.apply(self._chat, form.SettingsResult(event.changes, "default"))
+            self.chat_screen.show_settings_in_glass()
+            self.notify(
+                "They count from the next answer on, in new conversations, too.", title="Settings kept", timeout=4
+            )
+
     async def on_chat_screen_model_wanted(self, event: ChatScreen.ModelWanted) -> None:
         """A conversation brings its own model."""
         await self._load(event.name)

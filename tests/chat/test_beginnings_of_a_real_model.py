@@ -71,7 +71,9 @@ async def test_a_branch_is_saved_beside_the_answer_and_evaluates_one_token(chat:
         (branch.id, question.id, branch.text),
     ]
     assert branch.text != answer.text
-    assert branch.text.startswith(b"".join(seen.piece for seen in drawn[:4]).decode("utf-8", "replace").rstrip("\ufffd"))
+    assert branch.text.startswith(
+        b"".join(seen.piece for seen in drawn[:4]).decode("utf-8", "replace").rstrip("\ufffd")
+    )
 
 
 async def test_stepping_draws_what_is_drawn_at_once(chat: Chat) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from support.app import make_app
@@ -13,6 +14,7 @@ from textual.widgets import Static
 from chatterm.engine.scripted import ScriptedEngine
 from chatterm.errors import NotVisible
 from chatterm.glass import GlassRequest, GlassResult, LetGo
+from chatterm.paths import settings_file
 from chatterm.ui.glass.glossary import TERM_OF, Glossary
 from chatterm.ui.glass.marks import bar, named, percent, shade
 from chatterm.ui.glass.shaper import Shaper
@@ -23,6 +25,7 @@ from chatterm.ui.glass.token_view import TokenKind, shown, wrapped
 from chatterm.ui.glass.tour import ASK_FIRST, STATIONS, TourBar
 from chatterm.ui.glass.vectors import two_sentences
 from chatterm.ui.glass.views import VIEWS, ViewName
+from chatterm.ui.screens.chat import ChatScreen
 from chatterm.ui.widgets.slider import Slider
 
 
@@ -321,3 +324,58 @@ def test_bars_and_percentages_never_hide_what_is_there() -> None:
     assert shade(0.0) == " "
     assert shade(1.0) == "█"
     assert TokenKind.DRAWN in TokenKind
+
+
+async def test_the_answer_in_the_conversation_is_coloured_as_its_tokens_are() -> None:
+    def marks(screen: ChatScreen) -> str:
+        """What is underlined in the transcript."""
+        lines = [line for i in range(len(screen.transcript.turns)) for line in screen.transcript.pages.lines_of(i)]
+        return "".join(part.text for line in lines for part in line.segments if part.style and part.style.underline)
+
+    async with looking("One **two** three `four` five.") as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        assert not marks(screen)
+        await pilot.press("t")
+        drawn = [token.measured for token in glass.tokens if token.measured and not token.measured.is_end]
+        strong = [seen.piece for seen in drawn if seen.probability < 0.5]
+        assert strong, "some token was not likely"
+        letters = "".join(letter for letter in b"".join(strong).decode() if letter.isalnum())
+        await wait_for(pilot, lambda: "".join(letter for letter in marks(screen) if letter.isalnum()) == letters)
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: not marks(screen), "closed, nothing is coloured")
+
+
+async def test_what_was_checked_is_said_and_what_was_not_is_not() -> None:
+    async with looking("One two three.") as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        await pilot.press("left")
+        checked = {"2": "the point lies on", "4": "adds up to 100 %", "5": "the last layer's scores are the model's"}
+        for key, words in checked.items():
+            await pilot.press(key)
+            await wait_for(pilot, lambda words=words: f"✓ verified: {words}" in body(glass))
+        await pilot.press("6")
+        await wait_for(pilot, lambda: "most similar tokens" in body(glass))
+        assert "verified" not in body(glass)
+
+
+async def test_attention_is_told_by_message_too() -> None:
+    async with looking("One two three.") as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        await pilot.press("4")
+        await wait_for(pilot, lambda: "by message: your message" in body(glass) and "the chat template" in body(glass))
+        shares = re.search(r"by message: (.*)", body(glass))
+        assert shares
+        assert sum(float(n) for n in re.findall(r"([\d.]+) %", shares[1])) == pytest.approx(100, abs=0.5)
+
+
+async def test_settings_that_were_tried_can_count_everywhere() -> None:
+    async with looking("One two three.") as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        await pilot.press("left", "2", "s")
+        await wait_for(pilot, lambda: glass.query_one("#shape-temperature", Slider).has_focus)
+        await pilot.press("end", "A")
+        await wait_for(pilot, lambda: screen.app.settings.sampling.temperature == 3.0)
+        await wait_for(pilot, lambda: screen.chat.effective.sampling.temperature == 3.0)
+        assert "sampling" not in screen.chat.overrides
+        await wait_for(pilot, lambda: glass.sampling.temperature == 3.0)
+    assert "temperature = 3.0" in settings_file().read_text()

@@ -66,6 +66,16 @@ class Aim(NamedTuple):
             end += 1
         return b"".join(self.pieces[start:end]).decode("utf-8", "replace")
 
+    def messages(self) -> list[tuple[str, int]]:
+        """The messages up to the token, what stands around them too: what each is, and behind which token it ends."""
+        found: list[tuple[str, int]] = []
+        for end, token in enumerate(self.tokens[: self.place + 1], start=1):
+            part = token.part or token.kind.value
+            if found and found[-1][0] == part:
+                found.pop()
+            found.append((part, end))
+        return found
+
     def drift(self) -> DriftRequest:
         """The word under the cursor in two sentences of the conversation, or an example."""
         said = b"".join(token.piece for token in self.tokens if token.kind in (TokenKind.SAID, TokenKind.DRAWN))

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from chatterm.glass import Attention, AttentionMap, hide_first
+from chatterm.glass import Attention, AttentionMap, hide_first, shares
 from chatterm.ui.glass.marks import MUTED, bar, named, percent, shade
+from chatterm.ui.glass.source import AROUND
 
 N_STRONGEST = 8
 _TOKEN_CELLS = 16
 _BAR_CELLS = 20
 _MAP_LABEL = 10
+_MOST_MESSAGES = 8
 
 
 def row_of(seen: Attention, *, hides_first: bool) -> list[float]:
@@ -78,6 +80,21 @@ def grid(seen: Attention, width: int) -> list[Content]:
         mark = (f"{layer + 1:>5}{'▸' if is_shown else ' '} ", "bold" if is_shown else MUTED)
         drawn.append(Content.assemble(mark, *parts))
     return drawn
+
+
+def share_lines(seen: Attention, messages: Sequence[tuple[str, int]], *, hides_first: bool) -> list[Content]:
+    """How much of it falls on each message, what the chat template puts around them taken together.
+
+    Args:
+        seen: What was measured.
+        messages: What each is, and behind which token it ends.
+        hides_first: As for `lines`.
+    """
+    parts = shares(row_of(seen, hides_first=hides_first), [end for _, end in messages])
+    around = sum(share for (name, _), share in zip(messages, parts, strict=True) if name == AROUND)
+    said = [(name, share) for (name, _), share in zip(messages, parts, strict=True) if name != AROUND]
+    told = " · ".join(f"{name} {percent(share)}" for name, share in [*said[-_MOST_MESSAGES:], (AROUND, around)])
+    return [Content(""), Content.assemble(("by message: ", MUTED), told)]
 
 
 def map_lines(seen: AttentionMap, pieces: Sequence[bytes], width: int) -> list[Content]:

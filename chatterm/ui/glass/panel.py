@@ -75,9 +75,11 @@ class GlassPanel(Vertical):
     class SettingsWanted(Message):
         """The user wants to go on with the settings that were tried here."""
 
-        def __init__(self, changes: dict[str, Any]) -> None:
+        def __init__(self, changes: dict[str, Any], *, is_default: bool) -> None:
             super().__init__()
             self.changes = changes
+            self.is_default = is_default
+            """Whether they shall count everywhere; else in this conversation."""
 
     DEFAULT_CSS = """
     GlassPanel {
@@ -342,7 +344,8 @@ class GlassPanel(Vertical):
         if self.current is None:
             return [Content.styled("Nothing was said yet.", MUTED)]
         room = Room(width, self.body.size.height, self.body.shown_row, self.body.n_rows)
-        return self.sight.lines(self._seen, self._aim, room)
+        lines, verified = self.sight.lines(self._seen, self._aim, room), self.sight.verified(self._seen, self._aim)
+        return [*lines, Content.styled(f"✓ verified: {verified}", "$text-success")] if verified else lines
 
     @on(Tabs.Chosen)
     def _choose(self, event: Tabs.Chosen) -> None:
@@ -359,7 +362,7 @@ class GlassPanel(Vertical):
 
     @on(Shaper.Kept)
     def _keep(self, event: Shaper.Kept) -> None:
-        self.post_message(self.SettingsWanted(event.changes))
+        self.post_message(self.SettingsWanted(event.changes, is_default=event.is_default))
 
     def watch_view(self) -> None:
         """Another view."""
@@ -370,6 +373,7 @@ class GlassPanel(Vertical):
         if self.view is ViewName.TOKENS:
             self.set_reactive(GlassPanel.tint, Tint.BOUNDARIES)
         self.set_reactive(GlassPanel.n_stages, None)
+        self.colours_changed()
         self._wants_rows = self.view is ViewName.BRANCHES
         if self.body.has_focus:
             self.screen.set_focus(self.token_view)  # at once: the sliders may want it next
@@ -386,6 +390,10 @@ class GlassPanel(Vertical):
         """Other colours."""
         self.token_view.tint(self._tints())
         self.query_one("#legend", Static).update(self._legend())
+        self.colours_changed()
+
+    def colours_changed(self) -> None:
+        """What was measured is coloured in another way; where else that is seen, the owner knows."""
 
     def _look_again(self) -> None:
         """Another layer or head."""

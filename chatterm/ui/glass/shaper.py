@@ -19,8 +19,8 @@ from chatterm.ui.widgets.slider import Slider
 from chatterm.ui.widgets.stages import Stages
 
 NAMES = ("temperature", "top_k", "top_p", "min_p")
-SLIDERS = "a uses these in this conversation · r as they are · o order · esc"
-ORDER = "← → moves, space switches · a uses these · o sliders · esc"
+SLIDERS = "a uses these here · A always · r as they are · o order · esc"
+ORDER = "← → moves, space switches · a uses these here · A always · o sliders · esc"
 
 
 class Shaper(Vertical):
@@ -32,9 +32,11 @@ class Shaper(Vertical):
     class Kept(Message):
         """The user wants to go on with them."""
 
-        def __init__(self, changes: dict[str, Any]) -> None:
+        def __init__(self, changes: dict[str, Any], *, is_default: bool) -> None:
             super().__init__()
             self.changes = changes
+            self.is_default = is_default
+            """Whether they shall count everywhere; else in this conversation."""
 
     DEFAULT_CSS = """
     Shaper {
@@ -48,7 +50,8 @@ class Shaper(Vertical):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down", "app.focus_next", "Next", show=False),
         Binding("up", "app.focus_previous", "Before", show=False),
-        Binding("a", "keep", "Always use these", show=False),
+        Binding("a", "keep(False)", "Use these in this conversation", show=False),
+        Binding("A,shift+a", "keep(True)", "Always use these", show=False),
         Binding("r", "reset", "As they are", show=False),
         Binding("o", "order", "Order of the stages", show=False),
     ]
@@ -94,12 +97,12 @@ class Shaper(Vertical):
             self.sampling = msgspec.structs.replace(self.sampling, **{name: value})
             self.post_message(self.Reshaped())
 
-    def action_keep(self) -> None:
-        """Use them from now on."""
+    def action_keep(self, is_default: bool) -> None:
+        """Use them from now on, in this conversation or everywhere."""
         changes = {name: getattr(self.sampling, name) for name in (*NAMES, "order")}
         kept = {name: value for name, value in changes.items() if value != getattr(self._now, name)}
         if kept:
-            self.post_message(self.Kept({"sampling": kept}))
+            self.post_message(self.Kept({"sampling": kept}, is_default=is_default))
 
     def action_reset(self) -> None:
         """Back to the settings that count."""

@@ -60,6 +60,10 @@ class Sight:
         """How it colours the tokens; None leaves that to what was measured."""
         return None
 
+    def verified(self, seen: Seen | None, aim: Aim) -> str:  # noqa: ARG002
+        """What was checked of these very numbers just now, and is right; empty where nothing was."""
+        return ""
+
     def legend(self, aim: Aim) -> str:  # noqa: ARG002
         """What its colours say; empty where they are not its own."""
         return ""

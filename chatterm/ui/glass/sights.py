@@ -62,13 +62,21 @@ class NextSight(Sight):
     def lines(self, seen: Seen | None, aim: Aim, room: Room) -> list[Content]:
         """The candidates with the draw: as it was, or at settings that are tried."""
         if aim.measured is not None:
-            n_rows = max(room.height - 9, 4) if room.row is None else room.n_rows
+            n_rows = max(room.height - 10, 4) if room.row is None else room.n_rows
             return candidates.lines(aim.measured, room.width, n_rows, aim.tried, row=room.row, n_stages=aim.n_stages)
         if not aim.place:
             return [muted("This is the first token: nothing stands before it from which it could be foretold.")]
         if isinstance(seen, Lens):
             return [*candidates.expected_lines(seen, room.width), Content(""), muted(_why_unmeasured(aim.token))]
         return super().lines(seen, aim, room)
+
+    def verified(self, seen: Seen | None, aim: Aim) -> str:  # noqa: ARG002
+        """Whether the random point lies where the drawn token has its part."""
+        drawn = aim.measured
+        if drawn is None or aim.tried is not None or drawn.point is None or drawn.segment is None:
+            return ""
+        start, end = drawn.segment
+        return "the point lies on the drawn token's part" if start <= drawn.point <= end else ""
 
     def n_rows(self, seen: Seen | None, aim: Aim) -> int:  # noqa: ARG002
         """The candidates."""

@@ -29,6 +29,8 @@ from chatterm.ui.glass.sight import Seen, Sight, json_of, muted
 from chatterm.ui.glass.source import GlassSource
 
 NO_WORDS = Similarity((), (), (), (), 0.0)
+_ROUNDING = 0.002
+"""By how much a row of 16-bit weights may miss 1."""
 _LOW = 13
 """Rows up to which fewer bars are drawn, so that what stands below them is seen."""
 
@@ -48,7 +50,8 @@ class AttentionSight(Sight):
         match seen:
             case Attention():
                 n = 8 if room.height > _LOW else 4
-                return attention.lines(seen, aim.pieces, room.width, hides_first=aim.hides_first, n_strongest=n)
+                drawn = attention.lines(seen, aim.pieces, room.width, hides_first=aim.hides_first, n_strongest=n)
+                return [*drawn, *attention.share_lines(seen, aim.messages(), hides_first=aim.hides_first)]
             case AttentionMap():
                 return attention.map_lines(seen, aim.pieces, room.width)
         return super().lines(seen, aim, room)
@@ -66,6 +69,12 @@ class AttentionSight(Sight):
         """The stronger, the more the token takes from there."""
         row = attention.row_of(seen, hides_first=aim.hides_first) if isinstance(seen, Attention) else []
         return [*attention.tints(row), *[None] * (len(aim.tokens) - len(row))]
+
+    def verified(self, seen: Seen | None, aim: Aim) -> str:
+        """Whether the weights are a distribution over what had been read."""
+        if not isinstance(seen, Attention) or abs(sum(seen.row) - 1) > _ROUNDING or len(seen.row) > aim.place + 1:
+            return ""
+        return "adds up to 100 %, nothing later is looked at"
 
     def legend(self, aim: Aim) -> str:
         """Of which layer and head they are."""
@@ -90,6 +99,12 @@ class LayersSight(Sight):
     def text(self, seen: Seen | None, aim: Aim) -> str:
         """A row for each."""
         return layers.text(seen) if isinstance(seen, Lens) else super().text(seen, aim)
+
+    def verified(self, seen: Seen | None, aim: Aim) -> str:  # noqa: ARG002
+        """Whether the last row is what the model itself says."""
+        if not isinstance(seen, Lens):
+            return ""
+        return f"the last layer's scores are the model's, within {seen.error:.1g}"
 
 
 class VectorsSight(Sight):

@@ -10,6 +10,8 @@ from chatterm.glass import GlassRequest, GlassResult
 from chatterm.ui.glass.branches import BranchesSeen
 from chatterm.ui.glass.token_view import ShownToken, TokenKind, shown
 
+AROUND = "the chat template"
+"""The part that all tokens are which the template puts around messages."""
 TYPED = "what you are typing"
 """The part that a message is which was not sent yet."""
 

@@ -24,15 +24,12 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from chatterm.ui.widgets.reading.lines import graphemes
+from chatterm.ui.widgets.reading.tinted import tint_style
 from chatterm.ui.widgets.reading.untrusted import clean
 
 MARGIN = 1
 """Blank cells on both sides."""
 NARROWEST = 8
-MARKED, STRONG = 0.5, 0.8
-"""From these tints on a token is underlined, and bold, so that colour is not needed to see them."""
-_HOTTEST = 0.7
-"""How far the strongest tint goes from the page to its colour."""
 
 
 class TokenKind(StrEnum):
@@ -251,8 +248,7 @@ class TokenView(ScrollView, can_focus=True):
         """The background of a tint, and the mark that needs no colour."""
         page = self.background_colors[1]
         hot = Color.from_rich_color(self.get_component_rich_style("tokens--hot").bgcolor)
-        colour = page.blend(hot, min(max(tint, 0.0), 1.0) * _HOTTEST)
-        return Style(bgcolor=colour.rich_color, underline=tint >= MARKED, bold=tint >= STRONG)
+        return tint_style(page, hot, tint)
 
     def _lay_out(self) -> None:
         """Break the tokens into lines."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -40,6 +40,7 @@ from chatterm.ui.widgets.suggestions import Suggestions
 if TYPE_CHECKING:
     from chatterm.ui.glass.panel import GlassPanel
     from chatterm.ui.screens.glass_by_hand import ByHand
+    from chatterm.ui.screens.glass_dock import GlassDock
 
 HIGH = 18
 """Rows from which suggestions leave room for what else is there."""
@@ -50,6 +51,13 @@ class ChatScreen(CommandScreen):
 
     CSS_PATH = "chat.tcss"
     AUTO_FOCUS = "#prompt"
+
+    class DefaultsWanted(Message):
+        """Settings that were tried shall count everywhere."""
+
+        def __init__(self, changes: dict[str, Any]) -> None:
+            super().__init__()
+            self.changes = changes
 
     class ModelWanted(Message):
         """The conversation that was opened has a model of its own."""
@@ -316,14 +324,26 @@ class ChatScreen(CommandScreen):
         self.refresh_state()
 
     async def on_glass_panel_settings_wanted(self, event: GlassPanel.SettingsWanted) -> None:
-        """Go on in this conversation with settings that were tried."""
+        """Go on with settings that were tried, in this conversation or everywhere."""
+        given_up = {section: dict.fromkeys(values) for section, values in event.changes.items()}
         try:
-            await self.chat.override(event.changes)
+            await self.chat.override(given_up if event.is_default else event.changes)
         except ChattermError as error:
             self.show_error(error)
         else:
+            if event.is_default:
+                self.post_message(self.DefaultsWanted(event.changes))
+                return
             self.models.show_model()
             self.notify("They count in this conversation from the next answer on.", title="Settings kept", timeout=4)
+        self.show_settings_in_glass()
+
+    def on_glass_dock_tinted(self, event: GlassDock.Tinted) -> None:
+        """Colour the answers as their tokens are."""
+        self.transcript.tint(event.tints)
+
+    def show_settings_in_glass(self) -> None:
+        """The glass box begins with the settings that count now."""
         if self.transcript.glass is not None:
             self.transcript.glass.sampling = self.chat.effective.sampling
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import msgspec
 from textual import work
+from textual.message import Message
 from textual.timer import Timer
 
 from chatterm.chat import Chat
@@ -17,9 +18,12 @@ from chatterm.errors import ChattermError
 from chatterm.events import FinishReason, Measured, Token
 from chatterm.glass import GlassRequest, GlassResult, LetGo
 from chatterm.ui.glass.branches import BranchesSeen, branch_of
-from chatterm.ui.glass.source import TYPED, GlassToken, WindowPart, WindowSeen
+from chatterm.ui.glass.source import AROUND, TYPED, GlassToken, WindowPart, WindowSeen
+from chatterm.ui.glass.tinting import Tint as TokenTint
+from chatterm.ui.glass.tinting import tint_of
 from chatterm.ui.glass.token_view import TokenKind
 from chatterm.ui.screens.glass_by_hand import Begun, ByHand
+from chatterm.ui.widgets.reading.tinted import Tint
 
 TYPING_SECONDS = 0.12
 """What is typed is cut into tokens after so long a pause."""
@@ -29,6 +33,13 @@ _KEPT = 200
 
 class GlassDock(ByHand):
     """Shows what is inside the model that answers in the open conversation."""
+
+    class Tinted(Message):
+        """The answers of the conversation shall be coloured: what was measured, by turn."""
+
+        def __init__(self, tints: dict[int, list[Tint]]) -> None:
+            super().__init__()
+            self.tints = tints
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -54,6 +65,18 @@ class GlassDock(ByHand):
         if self.chat is not None:
             self.chat.is_measured = False
             self._let_go(self.chat)
+        self.colours_changed()
+
+    def colours_changed(self) -> None:
+        """Colour the answers in the conversation as their tokens are; while it is closed they have no colours."""
+        self.call_later(
+            self._say_colours
+        )  # from here: what a parent posts in its child's name does not come back to it
+
+    def _say_colours(self) -> None:
+        turns = self.chat.turns if self.chat is not None and self.is_open else []
+        measured = ((turn, self.measures[turn.id]) for turn in turns if turn.id in self.measures)
+        self.post_message(self.Tinted({turn.id: tints_of(turn.text, seen, self.tint) for turn, seen in measured}))
 
     @work(exclusive=True, group="look")
     async def _let_go(self, chat: Chat) -> None:
@@ -91,6 +114,7 @@ class GlassDock(ByHand):
             self.forget_steps()
             self.token_view.follows = True
             self.reload()
+            self.colours_changed()
 
     async def begin(self, begun: Begun | None = None) -> None:
         """A reply is about to be written: show what is sent for it, or with what it begins."""
@@ -143,6 +167,7 @@ class GlassDock(ByHand):
         self.stepped(turn_id)
         if self.is_open:
             self.reload()
+            self.colours_changed()
 
     def _mark_end(self, turn_id: int) -> None:
         """A token that a person chose may have ended the reply."""
@@ -156,6 +181,25 @@ class GlassDock(ByHand):
         first = self._live[0].index if self._live else 0
         before = self.measures.get(turn_id, [])[:first]
         return [*before, *self._live] if len(before) == first else []
+
+
+def tints_of(text: str, measures: Sequence[Measured], tint: TokenTint) -> list[Tint]:
+    """How strongly the parts of an answer are coloured, by the places in its text.
+
+    Nothing where the text is not what was measured: then no token has a place in it.
+    """
+    written = b"".join(seen.piece for seen in measures if not seen.is_end).decode("utf-8", "replace")
+    begins = written.rfind(text) if text else -1  # thoughts and tags stand before it
+    if begins < 0:
+        return []
+    return [
+        Tint(seen.start - begins, seen.end - begins, strength)
+        for seen in measures
+        if seen.start is not None
+        and seen.end is not None
+        and begins <= seen.start < seen.end
+        and (strength := tint_of(seen, tint))
+    ]
 
 
 class ChatSource:
@@ -278,7 +322,7 @@ def _kind(piece: PromptPiece, turn: PromptTurn | None, measured: Measured | None
 def _name(turn: PromptTurn | None) -> str:
     """What a token belongs to, in words."""
     if turn is None:
-        return "the chat template"
+        return AROUND
     if turn.role is Role.USER and not turn.id:
         return TYPED
     return {Role.SYSTEM: "system prompt", Role.USER: "your message", Role.ASSISTANT: "answer"}[turn.role]

@@ -9,7 +9,7 @@ turns, and neither engine nor store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import ClassVar
 
@@ -25,6 +25,7 @@ from chatterm.conversation import Turn
 from chatterm.ui.widgets.pages import Place
 from chatterm.ui.widgets.reading.lines import Code, Line
 from chatterm.ui.widgets.reading.look import COMPONENTS, CSS
+from chatterm.ui.widgets.reading.tinted import Tint
 from chatterm.ui.widgets.selectable_view import SelectableView
 from chatterm.ui.widgets.selection import END, Point, Selection, paragraph_at, word_at
 from chatterm.ui.widgets.turn import OpenTurnView, TurnView
@@ -155,6 +156,17 @@ class Transcript(SelectableView, can_focus=True):
             self._open = None
         self._mark_unseen()
         self.lay_out()
+
+    def tint(self, tints: Mapping[int, Sequence[Tint]]) -> None:
+        """Colour parts of answers, by the ids of their turns; all others lose their colours."""
+        has_changed = False
+        for index, view in enumerate(self.pages.views):
+            wanted = tuple(tints.get(view.turn.id, ()))
+            if view.tints != wanted and view is not self._open:
+                view.tints, has_changed = wanted, True
+                self.pages.change(index)
+        if has_changed:
+            self.lay_out()
 
     def draw_soon(self) -> None:
         """Draw the open turn, at most 20 times a second and at most a quarter of the time."""

@@ -11,6 +11,7 @@ from chatterm.ui.widgets.reading.lines import Line, Span, wrap
 from chatterm.ui.widgets.reading.look import Look
 from chatterm.ui.widgets.reading.markdown import PROSE, markdown_lines, plain_lines
 from chatterm.ui.widgets.reading.tables import from_spans
+from chatterm.ui.widgets.reading.tinted import Tint, tint_lines
 from chatterm.ui.widgets.reading.untrusted import clean
 
 BAR = "│ "
@@ -30,6 +31,8 @@ class TurnView:
         self.turn = turn
         self.is_unfolded = False
         """Whether the reasoning is shown."""
+        self.tints: tuple[Tint, ...] = ()
+        """Ranges of an answer's text that are coloured."""
         self.is_unseen = False
         self.ends_unseen = False
         """Whether the rule stands below it."""
@@ -72,7 +75,10 @@ class TurnView:
         if turn.role is Role.USER:
             lines += plain_lines(turn.text, width, look)
         else:
-            lines += markdown_lines(turn.text, width, look)
+            body = markdown_lines(turn.text, width, look)
+            if self.tints:
+                tint_lines(body, turn.text, self.tints, look.hot)
+            lines += body
         lines += self.foot(width, look, turn)
         self.lines = lines
         self.height = len(lines)

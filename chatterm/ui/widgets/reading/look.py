@@ -37,6 +37,7 @@ class Look:
     bar: Style
     selection: Style
     mark: Style
+    hot: Style
     syntax: dict[str, Style] = field(default_factory=dict)
     """Code by kind (`SYNTAX`), on the background of code."""
 
@@ -77,6 +78,7 @@ Transcript > .transcript--error { color: $text-error; }
 Transcript > .transcript--bar { color: $primary; }
 Transcript > .transcript--selection { background: $primary 40%; }
 Transcript > .transcript--mark { color: $text; background: $primary-muted; }
+Transcript > .transcript--hot { background: $warning; }
 Transcript > .transcript--syntax-keyword { color: $text-primary; }
 Transcript > .transcript--syntax-name { color: $text-accent; }
 Transcript > .transcript--syntax-type { color: $text-secondary; }
