@@ -74,7 +74,7 @@ def lines(
     """
     cells = min(max((width - _TOKEN_CELLS - 26) // 2, 6), 24)
     found, stages = reshaped(seen, sampling, n_stages) if sampling is not None else (lens.candidates(seen), [])
-    found = found[:n_rows]
+    found = _shown(found, seen, n_rows)
     last = stages[-1].stage if stages and n_stages is not None else ""
     after = {"": "after sampling", "raw": "before sampling"}.get(last, f"after {STAGE_NAMES.get(last, last)}")
     drawn = [
@@ -93,6 +93,12 @@ def lines(
     if sampling is not None:
         return [*drawn, *_stages(seen, [(stage.stage, stage.n_left) for stage in stages[1:]]), *_certainty(stages)]
     return [*drawn, *_stages(seen, [(stage.stage, stage.n_left) for stage in seen.stages]), *draw_lines(seen, width)]
+
+
+def _shown(found: list[Candidate], seen: Measured, n_rows: int) -> list[Candidate]:
+    """As many as there is room for, the one that was drawn in any case."""
+    missing = [one for one in found[n_rows:] if one.piece == seen.piece]
+    return [*found[: n_rows - 1], missing[0]] if missing else found[:n_rows]
 
 
 def _certainty(stages: Sequence[StageView]) -> list[Content]:

@@ -104,7 +104,7 @@ class GlassDock(ByHand):
 
     def _show_typed(self) -> None:
         if self.chat is not None and not self.chat.is_replying:
-            self.token_view.follows = True
+            self.token_view.follows |= bool(isinstance(self.source, ChatSource) and self.source.typed)
             self.reload()
 
     def show_open(self) -> None:
