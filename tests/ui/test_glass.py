@@ -26,6 +26,7 @@ from chatterm.ui.glass.tour import ASK_FIRST, STATIONS, TourBar
 from chatterm.ui.glass.vectors import two_sentences
 from chatterm.ui.glass.views import VIEWS, ViewName
 from chatterm.ui.screens.chat import ChatScreen
+from chatterm.ui.widgets.key_row import KeyRow
 from chatterm.ui.widgets.slider import Slider
 
 
@@ -379,3 +380,15 @@ async def test_settings_that_were_tried_can_count_everywhere() -> None:
         assert "sampling" not in screen.chat.overrides
         await wait_for(pilot, lambda: glass.sampling.temperature == 3.0)
     assert "temperature = 3.0" in settings_file().read_text()
+
+
+async def test_the_mouse_alone_opens_and_closes_it() -> None:
+    app = make_app("One two three.")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen.state.has_model)
+        header = app.chat_screen.header
+        await pilot.click(header, offset=(1 + header.render().plain.index("inside"), 0))
+        await wait_for(pilot, lambda: app.chat_screen.transcript.glass.is_open)
+        keys = app.chat_screen.transcript.glass.query_one(KeyRow)
+        await pilot.click(keys, offset=(1 + keys.render().plain.index("esc"), 0))
+        await wait_for(pilot, lambda: not app.chat_screen.transcript.glass.is_open)

@@ -1,4 +1,4 @@
-"""The top row: what this conversation is called, with a button for the list and one for the settings."""
+"""The top row: what this conversation is called, with buttons for the list, the glass box and the settings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from textual.style import Style
 from textual.widget import Widget
 
 from chatterm.ui.messages import RunCommand
+
+ROOMY = 70
+"""Columns from which there is room for all buttons, and for words beside the answers' number."""
 
 
 class Header(Widget):
@@ -34,8 +37,9 @@ class Header(Widget):
     def render(self) -> Content:
         """Buttons at both ends, the title between them."""
         left = _button("≡ chats", "toggle_sidebar")
+        inside = [_button("inside", "glass")] if self.content_size.width >= ROOMY else []
         right = Content("   ").join(
-            [_button("new", "new_chat"), _button("help", "help"), _button("settings", "settings")]
+            [_button("new", "new_chat"), *inside, _button("help", "help"), _button("settings", "settings")]
         )
         answers = self._answers()
         room = self.content_size.width - left.cell_length - answers.cell_length - right.cell_length - 4
@@ -52,7 +56,7 @@ class Header(Widget):
         place, n = self.answers
         if n < 2:
             return Content("")
-        words = f" answer {place + 1} of {n} " if self.content_size.width >= 70 else f" {place + 1}/{n} "
+        words = f" answer {place + 1} of {n} " if self.content_size.width >= ROOMY else f" {place + 1}/{n} "
         before, after = _button(" ‹", "previous_reply"), _button("› ", "next_reply")
         return Content.assemble("  ", before, (words, "$text-accent"), after)
 
