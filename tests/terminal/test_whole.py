@@ -74,6 +74,23 @@ def test_escape_stops_and_keeps_what_arrived(models: Path) -> None:
     assert state == "stopped"
 
 
+def test_another_model_answers_the_same_question_by_its_key_and_nothing_is_typed(models: Path) -> None:
+    with chatterm("--model", str(models / "blue.gguf")) as terminal:
+        terminal.wait_for(READY)
+        terminal.send("Why up there?", "enter")
+        terminal.wait_for(r"The sky is blue\.")
+        terminal.wait_for(READY)
+        terminal.send("\x1br")  # as terminals send alt+r
+        terminal.wait_for("Answer with another model")
+        terminal.send("green")
+        terminal.wait_for(lambda screen: "green" in screen and "rambler" not in screen)
+        terminal.send("enter")
+        terminal.wait_for(r"The grass is green\.")
+        terminal.wait_for("answer 2 of 2")
+        terminal.wait_for("Ask something")
+        quit_app(terminal)
+
+
 def worker_of(terminal: Terminal) -> psutil.Process:
     """The process that runs llama.cpp for this app."""
     (worker,) = [

@@ -406,7 +406,7 @@ class ChatScreen(CommandScreen):
 
     def on_key(self, event: events.Key) -> None:
         """What is typed before anything has the focus belongs to the prompt."""
-        if self.focused is None and event.is_printable and event.character:
+        if self.focused is None and event.is_printable and event.character and not event.key.startswith("alt+"):
             self.prompt.insert(event.character)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:

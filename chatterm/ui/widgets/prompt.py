@@ -170,8 +170,8 @@ class Prompt(TextArea, inherit_bindings=False):
             event.stop()
             event.prevent_default()
             self.action_newline()
-        elif event.key == "enter":  # the user's own send key is another one
-            event.prevent_default()
+        elif event.key == "enter" or event.key.startswith("alt+"):
+            event.prevent_default()  # the user's own send key is another one; with alt, the letter comes along untyped
 
     async def _on_paste(self, event: events.Paste) -> None:
         """Insert a paste as it is, whatever the terminal made of its line ends."""

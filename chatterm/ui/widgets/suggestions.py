@@ -109,6 +109,8 @@ class Suggestions(OptionList):
 
     def on_key(self, event: events.Key) -> None:
         """Letters go on in the prompt."""
+        if event.key.startswith("alt+"):  # the letter comes along, but nobody typed it
+            return
         if event.is_printable and event.character and not event.character.isdigit() and event.character != " ":
             event.stop()
             self.post_message(self.TypedOn(event.character))
