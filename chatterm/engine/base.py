@@ -86,6 +86,11 @@ class EngineReport(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
     """What is wrong, each with the command that mends it on a line of its own."""
 
+    @property
+    def vram_bytes(self) -> int:
+        """What is free on the GPUs that llama.cpp can use; 0 without one."""
+        return sum(one.free_bytes for one in self.devices if one.kind == "GPU") if self.can_offload else 0
+
 
 class TokenPiece(msgspec.Struct, frozen=True):
     """One token of a text."""

@@ -174,9 +174,7 @@ class ChatApp(App[None]):
     async def look_for_gpus(self, engine: Engine) -> None:
         """Learn how much memory GPUs have, which decides what fits; what is wrong with the engine, the load says."""
         with suppress(ChattermError):
-            report = await engine.report()
-            if report.can_offload:
-                self.library.vram_bytes = sum(one.free_bytes for one in report.devices if one.kind == "GPU")
+            self.library.vram_bytes = (await engine.report()).vram_bytes
 
     async def _join(self) -> Chat:
         """The store and the engine as one.
