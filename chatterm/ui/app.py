@@ -24,7 +24,7 @@ from textual.screen import Screen
 from chatterm import paths, settings, tutor
 from chatterm.errors import ChattermError, ModelNotFound, SettingsError, StoreError
 from chatterm.settings import Settings
-from chatterm.ui import themes
+from chatterm.ui import ending, themes
 from chatterm.ui.background import Asked
 from chatterm.ui.commands import COMMANDS, bindings, checked_keymap, is_possible
 from chatterm.ui.looks import Looks
@@ -434,14 +434,9 @@ class ChatApp(App[None]):
 
     def _listen_to_signals(self) -> None:
         """End in good order also when the system, or the loss of the terminal, says so."""
-        for name, react in {"SIGTERM": self.action_quit, "SIGHUP": self._hang_up}.items():
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), partial(self._end_soon, asyncio.get_running_loop(), react))
-
-    def _end_soon(self, loop: asyncio.AbstractEventLoop, react: Callable[[], Awaitable[None]], *_: object) -> None:
-        """A signal says that it is over; whatever hangs then, the alarm ends the process."""
-        signal.setitimer(signal.ITIMER_REAL, 4 * SECONDS_TO_CLOSE)  # its default action needs no thread that still runs
-        loop.call_soon_threadsafe(self.call_later, react)
+        reactions = {"SIGTERM": self.action_quit, "SIGHUP": self._hang_up}
+        soon = {name: partial(self.call_later, react) for name, react in reactions.items()}
+        ending.end_on(soon, 4 * SECONDS_TO_CLOSE)
 
     async def _hang_up(self) -> None:
         """The terminal is gone: keep what arrived, and end without drawing, since a write would wait for ever."""
@@ -470,9 +465,7 @@ class ChatApp(App[None]):
             steps.append(engine.close)
         if chat is not None:
             steps.append(chat.store.close)
-        for step in steps:
-            with suppress(TimeoutError, ChattermError):
-                await asyncio.wait_for(step(), SECONDS_TO_CLOSE)
+        await ending.close_all(steps, SECONDS_TO_CLOSE)
 
     async def _save_rest(self, chat: Chat) -> None:
         """Try once more to save what is only in memory."""
