@@ -166,7 +166,7 @@ class ChatApp(App[None]):
         await self._load_first_model(self._chat)
         self.look_for_gpus(self._chat.engine)
         self.follow_downloads()
-        self.set_interval(SECONDS_BETWEEN_THEME_LOOKS, self._look_at_themes)
+        self.set_interval(SECONDS_BETWEEN_THEME_LOOKS, self.looks.look_again)
         gc.freeze()  # what is here now stays; collections look only at what comes
         gc.enable()
 
@@ -219,7 +219,7 @@ class ChatApp(App[None]):
             self._tell(self._problem)
         for problem in self._key_problems:
             self.notify(problem, title="Key not used", severity="warning", timeout=12, markup=False)
-        self._tell_theme_problems()
+        self.looks.tell_problems()
         if reason := chat.store.read_only_reason:
             self.chat_screen.models.show("store", "Nothing can be saved", reason, [], severity="warning")
 
@@ -379,16 +379,6 @@ class ChatApp(App[None]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Colours of code and of measures, for themes that come without them."""
         return themes.derived(self.current_theme)
-
-    def _look_at_themes(self) -> None:
-        """Take over a theme file that was saved."""
-        if self.looks.have_changed():
-            self._tell_theme_problems()
-            self.refresh_css(animate=False)
-
-    def _tell_theme_problems(self) -> None:
-        for problem in self.looks.problems:
-            self.notify(problem, title="Theme not used", severity="warning", timeout=12, markup=False)
 
     def action_choose_theme(self) -> None:
         """Choose a theme in the palette; it is kept in the settings."""

@@ -48,9 +48,14 @@ class Looks:
             self.problems.append(f"There is no theme “{wanted}”.")
             self._app.theme = self.automatic
 
-    def have_changed(self) -> bool:
-        """Take over theme files that were saved since the last look; whether there were any."""
-        if not self._watch.changed():
-            return False
-        self.register_all()
-        return True
+    def look_again(self) -> None:
+        """Take over theme files that were saved since the last look."""
+        if self._watch.changed():
+            self.register_all()
+            self.tell_problems()
+            self._app.refresh_css(animate=False)
+
+    def tell_problems(self) -> None:
+        """Say what is wrong with theme files."""
+        for problem in self.problems:
+            self._app.notify(problem, title="Theme not used", severity="warning", timeout=12, markup=False)
