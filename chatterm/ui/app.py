@@ -21,8 +21,8 @@ from textual.binding import BindingType
 from textual.command import Provider
 from textual.screen import Screen
 
-from chatterm import paths, settings, tutor
-from chatterm.errors import ChattermError, ModelNotFound, SettingsError, StoreError
+from chatterm import paths, settings
+from chatterm.errors import ChattermError, SettingsError, StoreError
 from chatterm.settings import Settings
 from chatterm.ui import ending, themes
 from chatterm.ui.background import Asked
@@ -31,7 +31,6 @@ from chatterm.ui.looks import Looks
 from chatterm.ui.screens.opening import OpeningScreen
 
 if TYPE_CHECKING:
-    from chatterm.address import Address
     from chatterm.chat import Chat
     from chatterm.downloads import Downloads
     from chatterm.engine.base import Engine
@@ -132,9 +131,11 @@ class ChatApp(App[None]):
         self.warm_up(self._engine)
         await asyncio.sleep(0)  # the worker process starts beside the imports that follow
         from chatterm.ui.screens.chat import ChatScreen  # late: the first paint comes before it
+        from chatterm.ui.screens.model_choice import ModelChoice
 
         opening, screen = self.screen, ChatScreen(self.keymap)
         self.library = self._make_library()
+        self.choice = ModelChoice(self, screen, self.library)
         await self.push_screen(screen)
         screen.prompt.focus()
         if isinstance(opening, OpeningScreen) and opening.typed:
@@ -163,7 +164,7 @@ class ChatApp(App[None]):
             return
         self.chat_screen.models.clear("store")
         self._tell_problems(self._chat)
-        await self._load_first_model(self._chat)
+        await self.choice.load_first(self._model)
         self.look_for_gpus(self._chat.engine)
         self.follow_downloads()
         self.set_interval(SECONDS_BETWEEN_THEME_LOOKS, self.looks.look_again)
@@ -190,28 +191,6 @@ class ChatApp(App[None]):
     def action_retry(self) -> None:
         """Try again to open the conversations."""
         self.start()
-
-    async def _load_first_model(self, chat: Chat) -> None:
-        """Load the model that was asked for, that the conversation has, was picked last, is set, or is the only one."""
-        if chat.model is not None:
-            self.chat_screen.status.tell(activity="ready")
-            return
-        named, address = self._model or chat.own_model, None
-        picked, default = await self.chat_screen.memory.last_model(), chat.settings.chat.model
-        try:
-            address = await asyncio.to_thread(self.library.first, named, picked, default)
-        except ModelNotFound as error:
-            self.chat_screen.show_error(error)
-        if picked is not None and not named and address != picked and not tutor.is_tutor(picked):
-            self.notify(
-                f"{picked} is not there any more.", title="Another model than last", severity="warning", markup=False
-            )
-        if address is not None:
-            if tutor.is_tutor(address):
-                self.chat_screen.models.n_others = len(await asyncio.to_thread(self.library.others))
-            self.chat_screen.models.load(address, is_pick=bool(self._model))
-        else:
-            self.chat_screen.models.offer([model.name for model in await asyncio.to_thread(self.library.local_models)])
 
     def _tell_problems(self, chat: Chat) -> None:
         """Say what could not be used at the start, each once."""
@@ -244,7 +223,7 @@ class ChatApp(App[None]):
     @work(exclusive=True, group="settings")
     async def action_choose_model(self) -> None:
         """Ask which model shall answer, and load it; the conversation goes on with it."""
-        address = await self._pick_model()
+        address = await self.choice.ask()
         if address is not None:
             self.desk.expect_nothing()
             self.chat_screen.models.load(address, is_pick=True)
@@ -252,21 +231,9 @@ class ChatApp(App[None]):
     @work(exclusive=True, group="settings")
     async def action_ask_another(self) -> None:
         """Ask which model shall answer the last question, too, and let it."""
-        address = await self._pick_model("Answer with another model")
+        address = await self.choice.ask("Answer with another model")
         if address is not None:
             self.chat_screen.outbox.answer_with(address)
-
-    async def _pick_model(self, title: str = "Choose a model") -> Address | None:
-        """The model that the user chooses; None where there is nothing to choose for, or nothing was."""
-        chat = self._chat
-        if chat is None or self.screen is not self.chat_screen:
-            return None
-        from chatterm.ui.screens.model_picker import ModelPicker  # late: not needed for the first paint
-
-        current = chat.model.address if chat.model else ""
-        return await self.push_screen_wait(
-            ModelPicker(self.library.local_models, current, self.library.remote_models, title=title, can_get_more=True)
-        )
 
     @property
     def desk(self) -> Desk:
@@ -341,19 +308,9 @@ class ChatApp(App[None]):
         self.looks.wear(self.settings.look.theme)
         self.chat_screen.models.show_model()
         if any("model" in part.get("chat", {}) for part in (result.overrides, result.defaults)):
-            await self._load(now.chat.model, is_pick=result.scope == "default")
+            await self.choice.load_named(now.chat.model, is_pick=result.scope == "default")
         elif now.load != before.load and chat.model is not None:
-            await self._load("")
-
-    async def _load(self, name: str, *, is_pick: bool = False) -> None:
-        """Load a model by its name, or the one that is loaded again."""
-        try:
-            if name:
-                self.chat_screen.models.load(await asyncio.to_thread(self.library.find, name), is_pick=is_pick)
-            elif self.chat_screen.state.address is not None:
-                self.chat_screen.models.load(self.chat_screen.state.address)
-        except ModelNotFound as error:
-            self._tell(error)
+            self.chat_screen.models.load_again()
 
     async def on_chat_screen_defaults_wanted(self, event: ChatScreen.DefaultsWanted) -> None:
         """Settings that were tried in the glass box count everywhere from now on."""
@@ -368,7 +325,7 @@ class ChatApp(App[None]):
 
     async def on_chat_screen_model_wanted(self, event: ChatScreen.ModelWanted) -> None:
         """A conversation brings its own model."""
-        await self._load(event.name)
+        await self.choice.load_named(event.name)
 
     def _use_settings(self, chosen: Settings) -> None:
         """These settings count from now on."""

@@ -235,8 +235,7 @@ class ChatScreen(CommandScreen):
 
     def action_reload_model(self) -> None:
         """Load the model again."""
-        assert self.state.address is not None
-        self.models.load(self.state.address)
+        self.models.load_again()
 
     @on(ConversationView.Failed)
     @on(ModelNotice.Failed)

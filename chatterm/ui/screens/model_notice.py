@@ -109,6 +109,11 @@ class ModelNotice(Banner):
                 self.show_model()
                 self.post_message(self.LoadEnded())
 
+    def load_again(self) -> None:
+        """Load the model that was asked for last, if there is one."""
+        if self._state.address is not None:
+            self.load(self._state.address)
+
     async def _load(self, address: Address) -> None:
         """Load it now."""
         self.clear("model")
