@@ -22,7 +22,8 @@ from chatterm.layers import layered
 from chatterm.settings import Settings
 
 if TYPE_CHECKING:
-    from chatterm.cli.explaining.gather import Explanation, Wanted
+    from chatterm.cli.explaining.explanation import Explanation
+    from chatterm.cli.explaining.gather import Wanted
 
 
 @with_settings("sampling", "load")

@@ -19,7 +19,7 @@ from support.plain_llama import PlainLlama
 from support.tiny_models import write_model, write_recurrent
 
 from chatterm import paths, tutor
-from chatterm.cli.explaining import gather
+from chatterm.cli.explaining import explanation
 from chatterm.cli.explaining.tables import CAPTIONS
 from chatterm.settings import Sampling, save
 
@@ -193,8 +193,10 @@ def test_a_page_and_a_picture_need_nothing_else_and_hold_no_code(tiny: Path, tmp
 
 def test_every_field_of_the_json_is_documented() -> None:
     told = (Path(__file__).parents[2] / "docs" / "json.md").read_text().partition("chatterm explain --json")[2]
-    records = [each for each in vars(gather).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)]
-    ours = [each for each in records if each.__module__ == gather.__name__ and each is not gather.Wanted]
+    records = [
+        each for each in vars(explanation).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)
+    ]
+    ours = [each for each in records if each.__module__ == explanation.__name__]
     assert len(ours) > 8
     for record in ours:
         for field in record.__struct_fields__:

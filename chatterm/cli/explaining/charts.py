@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from html import escape
 
-from chatterm.cli.explaining.gather import Explanation, Layers, Looks, Meaning, Next, TokenRow
+from chatterm.cli.explaining.explanation import Explanation, Layers, Looks, Meaning, Next, TokenRow
 from chatterm.cli.explaining.tables import CAPTIONS, TITLES, percent
 from chatterm.text import plain
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from chatterm.cli.explaining.charts import STYLE, chart
-from chatterm.cli.explaining.gather import Explanation
+from chatterm.cli.explaining.explanation import Explanation
 from chatterm.cli.explaining.tables import CAPTIONS, TITLES, numbers
 from chatterm.text import line, plain
 

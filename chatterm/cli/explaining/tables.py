@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping
 
-from chatterm.cli.explaining.gather import Explanation, Layers, Looks, Meaning, Next, TokenRow
+from chatterm.cli.explaining.explanation import Explanation, Layers, Looks, Meaning, Next, TokenRow
 from chatterm.cli.terminal import aligned
 
 TITLES: Mapping[str, str] = {
