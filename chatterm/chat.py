@@ -84,6 +84,13 @@ class Chat:
         return self._journal.overrides
 
     @property
+    def overrides_now(self) -> dict[str, Any]:
+        """The overrides, with the model that answers as one of them where the settings name another one."""
+        if self.model is None or self.effective.chat.model in ("", self.model.address):
+            return self.overrides
+        return overlaid(self.overrides, {"chat": {"model": self.model.address}})
+
+    @property
     def own_model(self) -> str:
         """The model that the open conversation has for itself; empty where it has none."""
         return str(self.overrides.get("chat", {}).get("model", ""))

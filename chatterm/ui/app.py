@@ -10,10 +10,10 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, work
 from textual.app import App
@@ -271,14 +271,10 @@ class ChatApp(App[None]):
             return
         from chatterm.ui.screens.settings import SettingsScreen  # late: not needed for the first paint
 
-        overrides = chat.overrides
-        if chat.model is not None and chat.effective.chat.model not in ("", chat.model.address):
-            # another one was picked since
-            overrides = settings.merge(overrides, {"chat": {"model": chat.model.address}})
         result = await self.push_screen_wait(
             SettingsScreen(
                 self.settings,
-                overrides,
+                chat.overrides_now,
                 self.library.local_models,
                 self.looks.names,
                 chat.model,
@@ -292,25 +288,36 @@ class ChatApp(App[None]):
 
     async def apply(self, chat: Chat, result: SettingsResult) -> None:
         """Take over what was changed, and load the model again where that is needed."""
-        before = chat.effective
+        load_before = chat.effective.load
+        await self._keep(chat, result)
+        self.looks.wear(self.settings.look.theme)
+        self.chat_screen.models.show_model()
+        if result.names_model:
+            await self.choice.load_named(chat.effective.chat.model, is_pick=result.scope == "default")
+        elif chat.effective.load != load_before and chat.model is not None:
+            self.chat_screen.models.load_again()
+
+    async def _keep(self, chat: Chat, result: SettingsResult) -> None:
+        """Save what was changed, and say where that cannot be; it counts all the same."""
         try:
             if result.overrides:
                 await chat.override(result.overrides)
             if result.defaults:
-                self._use_settings(await asyncio.to_thread(settings.save, paths.settings_file(), result.defaults))
-        except SettingsError as error:  # the file cannot be written; what was chosen counts all the same
+                await self._save(result.defaults)
+        except SettingsError as error:
             with suppress(SettingsError):
                 self._use_settings(self.settings.merged(result.defaults))
             self._tell(error)
         except StoreError as error:
             self._tell(error)
-        now = chat.effective
-        self.looks.wear(self.settings.look.theme)
-        self.chat_screen.models.show_model()
-        if any("model" in part.get("chat", {}) for part in (result.overrides, result.defaults)):
-            await self.choice.load_named(now.chat.model, is_pick=result.scope == "default")
-        elif now.load != before.load and chat.model is not None:
-            self.chat_screen.models.load_again()
+
+    async def _save(self, changes: Mapping[str, Any]) -> None:
+        """Write into the settings file; what is there counts from now on.
+
+        Raises:
+            SettingsError: it cannot be written.
+        """
+        self._use_settings(await asyncio.to_thread(settings.save, paths.settings_file(), changes))
 
     async def on_chat_screen_defaults_wanted(self, event: ChatScreen.DefaultsWanted) -> None:
         """Settings that were tried in the glass box count everywhere from now on."""
@@ -349,7 +356,7 @@ class ChatApp(App[None]):
         """Look like this from now on, after a restart, too."""
         self.looks.wear(name)
         try:
-            self._use_settings(await asyncio.to_thread(settings.save, paths.settings_file(), {"look": {"theme": name}}))
+            await self._save({"look": {"theme": name}})
         except SettingsError as error:
             self._tell(error)
 

@@ -216,6 +216,11 @@ class SettingsResult(msgspec.Struct, frozen=True):
         of_model = self._part("model")
         return self._part("default") | ({"for_model": {self.model: of_model}} if of_model else {})
 
+    @property
+    def names_model(self) -> bool:
+        """Whether another model shall answer."""
+        return "model" in self.changes.get("chat", {})
+
     def _part(self, scope: Scope) -> dict[str, Any]:
         parts = {
             section: {name: value for name, value in values.items() if scope_of(self.scope, section, name) == scope}
