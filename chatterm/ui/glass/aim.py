@@ -14,22 +14,39 @@ from chatterm.ui.glass.source import GlassToken
 from chatterm.ui.glass.token_view import TokenKind
 
 
+class Angle(NamedTuple):
+    """How a token is looked at."""
+
+    form: int = 0
+    """Which of its forms a view has: attention as bars or as a map; vectors of one token, of all words, of one word twice."""
+    layer: int | None = None
+    head: int | None = None
+    """None is the mean of all."""
+    hides_first: bool = True
+    n_stages: int | None = None
+    """After how many stages of the sampler the candidates are shown; None for all."""
+
+    @property
+    def asked(self) -> tuple[int, int | None, int | None]:
+        """What of it the source is asked for; the rest only says how its answer is drawn."""
+        return self.form, self.layer, self.head
+
+
 class Aim(NamedTuple):
     """A token with all others, and what was chosen to see it by."""
 
     tokens: Sequence[GlassToken]
     place: int
     """Of the token under the cursor; 0 where there are no tokens."""
-    form: int = 0
-    """Which of its forms a view has."""
-    layer: int | None = None
-    head: int | None = None
-    """None is the mean of all."""
-    hides_first: bool = True
-    tried: Sampling | None = None
-    """Settings that the candidates are shown at; None as it was."""
-    n_stages: int | None = None
-    """After so many stages of the sampler; None for all."""
+    angle: Angle
+    sampling: Sampling
+    """The settings that count, or those that the sliders are at."""
+    has_sliders: bool = False
+
+    @property
+    def tried(self) -> Sampling | None:
+        """Settings that the candidates are shown at; None as it was."""
+        return self.sampling if self.has_sliders or self.angle.n_stages is not None else None
 
     @property
     def token(self) -> GlassToken:
@@ -92,3 +109,9 @@ class Room(NamedTuple):
     """Which row is marked; None where none is."""
     n_rows: int = 0
     """Rows that can be chosen."""
+
+
+def stepped(value: int | None, step: int, values: Sequence[int]) -> int | None:
+    """The value some steps on in a ring that begins with None."""
+    ring = [None, *values]
+    return ring[(ring.index(value if value in values else None) + step) % len(ring)]

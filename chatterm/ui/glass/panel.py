@@ -18,18 +18,16 @@ from textual.reactive import var
 from textual.timer import Timer
 from textual.widgets import Static
 
-from chatterm import lens
 from chatterm.errors import ChattermError
 from chatterm.events import Measured
-from chatterm.glass import Attention
 from chatterm.settings import Sampling
-from chatterm.ui.glass import branches, tokens
-from chatterm.ui.glass.aim import Aim, Room
-from chatterm.ui.glass.branches import BranchesSeen
+from chatterm.ui.glass import tokens
+from chatterm.ui.glass.aim import Aim, Angle
 from chatterm.ui.glass.glossary import TERM_OF, Glossary
 from chatterm.ui.glass.marks import MUTED
 from chatterm.ui.glass.shaper import Shaper
-from chatterm.ui.glass.sight import NOT_HERE, Seen, Sight, json_of
+from chatterm.ui.glass.sight import Sight, json_of
+from chatterm.ui.glass.sighting import Sighting
 from chatterm.ui.glass.sights import SIGHTS
 from chatterm.ui.glass.source import GlassSource, GlassToken
 from chatterm.ui.glass.tabs import Tabs
@@ -38,18 +36,11 @@ from chatterm.ui.glass.token_view import TokenKind, TokenView
 from chatterm.ui.glass.tour import ASK_FIRST, STATIONS, TourBar
 from chatterm.ui.glass.view_body import ViewBody
 from chatterm.ui.glass.views import BRIEF, VIEWS, ViewName
-from chatterm.ui.widgets.key_row import Hint, KeyRow
+from chatterm.ui.widgets.key_row import KeyRow
 
 PAUSE_SECONDS = 0.08
 """The cursor rests so long before the model is looked into."""
 SECONDS_BETWEEN_DRAWINGS = 0.1
-CLOSE = Hint("esc", "close", "close")
-MORE_KEYS = (
-    Hint("?", "words", "glossary"),
-    Hint("g", "tour", "tour"),
-    Hint("y", "copy", "copy_text"),
-    Hint("Y", "JSON", "copy_json"),
-)
 LOW = 27
 """Rows below which everything is said in one line."""
 TINY = 11
@@ -88,7 +79,6 @@ class GlassPanel(Vertical):
         & > TokenView { height: 2fr; min-height: 3; margin-top: 1; }
         & > #legend { height: auto; max-height: 3; padding: 0 1; color: $text-muted; border-bottom: hkey $panel; }
         & > #view { height: 3fr; }
-        & #body { height: auto; }
         & > Shaper { display: none; }
         & > KeyRow { height: 2; }
         &.-low {
@@ -129,13 +119,8 @@ class GlassPanel(Vertical):
 
     view: var[ViewName] = var(ViewName.TOKENS, init=False)
     tint: var[Tint] = var(Tint.BOUNDARIES, init=False)
-    at_layer: var[int | None] = var[int | None](None, init=False)
-    at_head: var[int | None] = var[int | None](None, init=False)
-    hides_first: var[bool] = var(True, init=False)
-    n_stages: var[int | None] = var[int | None](None, init=False)
-    """After how many stages of the sampler the candidates are shown; None for all."""
-    form: var[int] = var(0, init=False)
-    """Which of its forms a view has: attention as bars or as a map; vectors of one token, of all words, of one word twice."""
+    angle: var[Angle] = var(Angle(), init=False)
+    """How the token is looked at, beside that."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -143,12 +128,8 @@ class GlassPanel(Vertical):
         self.tokens: list[GlassToken] = []
         self.sampling = Sampling()
         """The settings that count in the conversation."""
-        self._seen: Seen | None = None
-        """What was looked for last, where that is not measured while sampling."""
-        self._seen_in: list[bytes] = []
-        """The tokens up to the one for which that was looked for."""
-        self._why_not = ""
-        """Why the view cannot say anything of this token."""
+        self.sighting = Sighting(SIGHTS[ViewName.TOKENS])
+        """What the view has seen."""
         self._no_tokens = ""
         """Why there are no tokens."""
         self._wants_rows = False
@@ -163,8 +144,7 @@ class GlassPanel(Vertical):
         yield Static(id="caption", markup=False)
         yield TokenView(id="tokens")
         yield Static(id="legend", markup=False)
-        with ViewBody(id="view"):
-            yield Static(id="body", markup=False)
+        yield ViewBody(id="view")
         yield Shaper()
         yield KeyRow()
 
@@ -183,6 +163,16 @@ class GlassPanel(Vertical):
         return self.query_one(ViewBody)
 
     @property
+    def shaper(self) -> Shaper:
+        """The sliders; away at first."""
+        return self.query_one(Shaper)
+
+    @property
+    def tour_bar(self) -> TourBar:
+        """Where the tour is at; away at first."""
+        return self.query_one(TourBar)
+
+    @property
     def current(self) -> GlassToken | None:
         """The token under the cursor."""
         place = self.token_view.cursor
@@ -191,15 +181,14 @@ class GlassPanel(Vertical):
     @property
     def sight(self) -> Sight:
         """What the view asks for and says."""
-        return SIGHTS[self.view]
+        return self.sighting.sight
 
     @property
     def _aim(self) -> Aim:
         """What is looked at, and how."""
-        shaper = self.query_one(Shaper)
-        tried = shaper.sampling if shaper.display else self.sampling if self.n_stages is not None else None
-        place = max(self.token_view.cursor, 0)
-        return Aim(self.tokens, place, self.form, self.at_layer, self.at_head, self.hides_first, tried, self.n_stages)
+        shaper, place = self.shaper, max(self.token_view.cursor, 0)
+        sampling = shaper.sampling if shaper.display else self.sampling
+        return Aim(self.tokens, place, self.angle, sampling, has_sliders=shaper.display)
 
     def focus(self, scroll_visible: bool = True) -> GlassPanel:
         """Keys go to the tokens, at once: the next one may be here already."""
@@ -223,8 +212,7 @@ class GlassPanel(Vertical):
             self.tokens, self._no_tokens = found, ""
         if self.display:  # else it was closed meanwhile, perhaps with the whole app
             self._show_tokens()
-            bar = self.query_one(TourBar)
-            if bar.display and bar.sentence == ASK_FIRST and any(token.part == "answer" for token in self.tokens):
+            if self.tour_bar.waits and any(token.part == "answer" for token in self.tokens):
                 self._go_to_station(0)
 
     def add(self, seen: Measured) -> None:
@@ -241,16 +229,15 @@ class GlassPanel(Vertical):
 
     def _show_tokens(self) -> None:
         """Draw the tokens, and what is seen of the one under the cursor."""
-        if [token.piece for token in self.tokens[: len(self._seen_in)]] != self._seen_in:
-            self._seen, self._seen_in, self._why_not = None, [], ""  # it was about another text
+        self.sighting.forget_another_text(self.tokens)
         self.token_view.show([token.drawn for token in self.tokens], self._tints())
-        self.query_one("#legend", Static).update(self._legend())
+        self._show_legend()
         self._look_soon()
         self._draw()
 
     def _tints(self) -> Sequence[float | None] | None:
         """How the tokens are coloured now."""
-        own = self.sight.tints(self._seen, self._aim)
+        own = self.sight.tints(self.sighting.seen, self._aim)
         return own if own is not None else tints([token.measured for token in self.tokens], self.tint)
 
     @on(TokenView.Moved)
@@ -287,17 +274,11 @@ class GlassPanel(Vertical):
     @work(exclusive=True, group="look")
     async def _look(self) -> None:
         """Ask the source for what the view shows of the token under the cursor."""
-        source, aim = self.source, self._aim
-        if source is None or self.current is None:
+        if self.source is None or self.current is None:
             return
-        before = aim.pieces[: aim.place + 1]
-        try:
-            self._seen, self._why_not = await self.sight.look(source, aim), ""
-        except ChattermError as error:
-            self._seen, self._why_not = None, f"{NOT_HERE}, because: {error}"
-        if [token.piece for token in self.tokens[: aim.place + 1]] != before:
-            self._seen = None  # the text has become another one meanwhile
-        self._seen_in = before
+        sighting = self.sighting
+        await sighting.look(self.source, self._aim)
+        sighting.forget_another_text(self.tokens)  # it can have changed meanwhile
         if self.display:
             self.token_view.tint(self._tints())
             self._draw()
@@ -308,44 +289,45 @@ class GlassPanel(Vertical):
         self.query_one(Tabs).current = self.view
         is_low = self.has_class("-low")
         self.query_one("#caption", Static).update(BRIEF[self.view] if is_low else spec.caption)
-        hints = [Hint(key, label, action) for key, label, action in spec.keys]
-        self.query_one(KeyRow).show([Hint("← →", "token", ""), CLOSE, *hints, *MORE_KEYS])
+        self.query_one(KeyRow).show(spec.hints)
         if self.view is not ViewName.NEXT:
-            self.query_one(Shaper).display = False
-        self.query_one("#legend", Static).update(self._legend())
+            self.shaper.display = False
+        self._show_legend()
 
-    def _legend(self) -> str:
-        """What the colours of the tokens say."""
-        return self.sight.legend(self._aim) or tokens.legend(self.tokens, self.tint)
+    def _show_legend(self) -> None:
+        """Say what the colours of the tokens say."""
+        said = self.sight.legend(self._aim) or tokens.legend(self.tokens, self.tint)
+        self.query_one("#legend", Static).update(said)
 
     def _draw(self) -> None:
         """Draw the view."""
-        if not self.display:
-            return
-        width = max(self.body.content_size.width - 1, 20)
-        self._offer_rows()
-        self.query_one("#body", Static).update(Content("\n").join(self._lines(width)))
+        if self.display:
+            self._offer_rows()
+            self.body.say(self._lines())
 
     def _offer_rows(self) -> None:
         """Say which rows of the view can be chosen; without any, the keys go to the tokens."""
-        n_rows = self.sight.n_rows(self._seen, self._aim) if self.current is not None and not self._why_not else 0
+        n_rows = self.sighting.n_rows(self._aim) if self.current is not None else 0
         if self.body.has_focus and not self.sight.has_rows:
             self.screen.set_focus(self.token_view)
         self.body.offer(self.sight.first_line, n_rows)
-        if self._wants_rows and isinstance(self._seen, BranchesSeen):
+        if self._wants_rows and self.sighting.seen is not None:
             if self.token_view.has_focus:
-                self.body.focus()
-                self.body.go_to(branches.open_row(self._seen))
+                self._go_to_rows()
             self._wants_rows = False
 
-    def _lines(self, width: int) -> list[Content]:
-        if why_not := self._no_tokens or self._why_not:
-            return [Content.styled(why_not, "$text-warning")]
+    def _go_to_rows(self) -> None:
+        """Keys go to the rows of the view."""
+        self.body.focus()
+        self.body.go_to(self.sight.first_row(self.sighting.seen, self._aim))
+
+    def _lines(self) -> list[Content]:
+        """What the view says."""
+        if self._no_tokens:
+            return [Content.styled(self._no_tokens, "$text-warning")]
         if self.current is None:
             return [Content.styled("Nothing was said yet.", MUTED)]
-        room = Room(width, self.body.size.height, self.body.shown_row, self.body.n_rows)
-        lines, verified = self.sight.lines(self._seen, self._aim, room), self.sight.verified(self._seen, self._aim)
-        return [*lines, Content.styled(f"✓ verified: {verified}", "$text-success")] if verified else lines
+        return self.sighting.lines(self._aim, self.body.room)
 
     @on(Tabs.Chosen)
     def _choose(self, event: Tabs.Chosen) -> None:
@@ -366,15 +348,11 @@ class GlassPanel(Vertical):
 
     def watch_view(self) -> None:
         """Another view."""
-        self._seen, self._why_not = None, ""
-        self.set_reactive(GlassPanel.form, 0)
-        if self.view is ViewName.NEXT and self.tint is Tint.BOUNDARIES:
-            self.set_reactive(GlassPanel.tint, Tint.PROBABILITY)
-        if self.view is ViewName.TOKENS:
-            self.set_reactive(GlassPanel.tint, Tint.BOUNDARIES)
-        self.set_reactive(GlassPanel.n_stages, None)
+        self.sighting = Sighting(SIGHTS[self.view])
+        self.set_reactive(GlassPanel.angle, self.angle._replace(form=0, n_stages=None))
+        self.set_reactive(GlassPanel.tint, self.sight.first_tint(self.tint))
         self.colours_changed()
-        self._wants_rows = self.view is ViewName.BRANCHES
+        self._wants_rows = self.sight.takes_keys
         if self.body.has_focus:
             self.screen.set_focus(self.token_view)  # at once: the sliders may want it next
         self._show_view()
@@ -382,36 +360,27 @@ class GlassPanel(Vertical):
         self._draw()
         self._look_soon()
 
-    def watch_n_stages(self) -> None:
-        """After another stage of the sampler."""
+    def watch_angle(self, before: Angle, now: Angle) -> None:
+        """Seen in another way; the model is asked again only where that needs another answer."""
+        if now.form != before.form:
+            self.sighting.seen = None
+        self._show_colours()
         self._draw()
+        if now.asked != before.asked:
+            self._look_soon()
 
     def watch_tint(self) -> None:
         """Other colours."""
-        self.token_view.tint(self._tints())
-        self.query_one("#legend", Static).update(self._legend())
+        self._show_colours()
         self.colours_changed()
 
     def colours_changed(self) -> None:
         """What was measured is coloured in another way; where else that is seen, the owner knows."""
 
-    def _look_again(self) -> None:
-        """Another layer or head."""
-        self.query_one("#legend", Static).update(self._legend())
-        self._look_soon()
-
-    def watch_form(self) -> None:
-        """Another form of the same view."""
-        self._seen = None
+    def _show_colours(self) -> None:
+        """Colour the tokens, and say what that says."""
+        self._show_legend()
         self.token_view.tint(self._tints())
-        self._draw()
-        self._look_soon()
-
-    def watch_hides_first(self) -> None:
-        """With or without the first token."""
-        self.query_one("#legend", Static).update(self._legend())
-        self.token_view.tint(self._tints())
-        self._draw()
 
     def on_resize(self) -> None:
         """Draw for the new size."""
@@ -432,20 +401,11 @@ class GlassPanel(Vertical):
 
     def action_layer(self, step: int) -> None:
         """Another layer, or stage of the sampler; before the first one come all together."""
-        measured = self.current.measured if self.current else None
-        if self.view is ViewName.NEXT and measured is not None and measured.kept is not None:
-            shaper = self.query_one(Shaper)
-            n = len(lens.stages(measured.kept, shaper.sampling if shaper.display else self.sampling))
-            self.n_stages = _stepped(self.n_stages, step, list(range(n)))
-        if isinstance(self._seen, Attention):
-            self.at_layer = _stepped(self.at_layer, step, list(self._seen.layers))
-            self._look_again()
+        self.angle = self.sight.another_layer(self.sighting.seen, self._aim, step)
 
     def action_head(self, step: int) -> None:
         """Another head; before the first one come all together."""
-        if isinstance(self._seen, Attention):
-            self.at_head = _stepped(self.at_head, step, list(range(max(map(len, self._seen.first), default=0))))
-            self._look_again()
+        self.angle = self.sight.another_head(self.sighting.seen, self._aim, step)
 
     def action_scroll_view(self, pages: int) -> None:
         """Scroll what a view says, where it is longer than the screen."""
@@ -453,25 +413,22 @@ class GlassPanel(Vertical):
 
     def action_form(self) -> None:
         """The next form of a view that has several."""
-        self.form += 1
+        self.angle = self.angle._replace(form=self.angle.form + 1)
 
     def action_hide_first(self) -> None:
         """Leave the first token out, or show it."""
-        self.hides_first = not self.hides_first
+        self.angle = self.angle._replace(hides_first=not self.angle.hides_first)
 
     def action_candidates(self) -> None:
         """Go through the candidates; without any, stay at the tokens."""
         self._draw()
         if self.body.n_rows:
-            seen = self.current.measured if self.current else None
-            place = seen.pieces.index(seen.piece) if seen is not None and seen.piece in seen.pieces else 0
-            self.body.focus()
-            self.body.go_to(place)
+            self._go_to_rows()
 
     def action_reshape(self) -> None:
         """Show the sliders, or go back to what happened."""
         self.view = ViewName.NEXT
-        shaper = self.query_one(Shaper)
+        shaper = self.shaper
         shaper.display = not shaper.display
         if shaper.display:
             shaper.show(self.sampling)
@@ -483,11 +440,11 @@ class GlassPanel(Vertical):
 
     def action_copy_text(self) -> None:
         """Copy the view as text."""
-        self.post_message(self.CopyRequested(self.sight.text(self._seen, self._aim)))
+        self.post_message(self.CopyRequested(self.sight.text(self.sighting.seen, self._aim)))
 
     def action_copy_json(self) -> None:
         """Copy what the view shows as JSON."""
-        self.post_message(self.CopyRequested(json_of(self.sight.data(self._seen, self._aim))))
+        self.post_message(self.CopyRequested(json_of(self.sight.data(self.sighting.seen, self._aim))))
 
     def action_glossary(self) -> None:
         """Say what the words mean, first of all that of this view."""
@@ -495,21 +452,19 @@ class GlassPanel(Vertical):
 
     def action_tour(self) -> None:
         """Begin the tour, or end it."""
-        self.tours(not self.query_one(TourBar).display)
+        self.tours(not self.tour_bar.display)
 
     def tours(self, is_on: bool) -> None:
         """Begin the tour, or end it."""
-        bar = self.query_one(TourBar)
-        bar.display = is_on
+        self.tour_bar.display = is_on
         self.set_class(is_on, "-tour")
         if is_on:
             self._go_to_station(0)
 
     def action_station(self, step: int) -> None:
         """On in the tour, or back."""
-        bar = self.query_one(TourBar)
-        if bar.display:
-            bar.go(step)
+        if self.tour_bar.display:
+            self.tour_bar.go(step)
 
     @on(TourBar.Went)
     def _tour_went(self, event: TourBar.Went) -> None:
@@ -520,7 +475,7 @@ class GlassPanel(Vertical):
 
     def _go_to_station(self, number: int) -> None:
         """Open a station: its view, on its token, with its sentence."""
-        bar, station = self.query_one(TourBar), STATIONS[number]
+        bar, station = self.tour_bar, STATIONS[number]
         bar.number = number
         if not self.tokens:
             bar.sentence = ASK_FIRST
@@ -528,7 +483,7 @@ class GlassPanel(Vertical):
         self.view = station.view
         self.token_view.go_to(station.place(self.tokens))
         bar.sentence = station.says(self.tokens, self.token_view.cursor)
-        if self.query_one(Shaper).display != station.has_sliders:
+        if self.shaper.display != station.has_sliders:
             self.action_reshape()
         if not station.has_sliders:
             self.token_view.focus()
@@ -542,13 +497,7 @@ class GlassPanel(Vertical):
         """Leave the rows of the view, close the sliders, else the panel."""
         if self.body.has_focus:
             self.token_view.focus()
-        elif self.query_one(Shaper).display:
+        elif self.shaper.display:
             self.action_reshape()
         else:
             self.post_message(self.Closed())
-
-
-def _stepped(value: int | None, step: int, values: list[int]) -> int | None:
-    """The value some steps on in a ring that begins with None."""
-    ring = [None, *values]
-    return ring[(ring.index(value if value in values else None) + step) % len(ring)]

@@ -13,10 +13,11 @@ from textual.content import Content
 
 from chatterm.glass import GlassResult
 from chatterm.ui.glass import tokens
-from chatterm.ui.glass.aim import Aim, Room
+from chatterm.ui.glass.aim import Aim, Angle, Room
 from chatterm.ui.glass.branches import BranchesSeen
 from chatterm.ui.glass.marks import MUTED
 from chatterm.ui.glass.source import GlassSource, WindowSeen
+from chatterm.ui.glass.tinting import Tint
 from chatterm.ui.glass.tokens import Cuts
 
 Seen = GlassResult | Cuts | WindowSeen | BranchesSeen
@@ -31,6 +32,8 @@ class Sight:
     """Whether it is a list to choose from."""
     first_line: ClassVar = 0
     """On which line its rows begin."""
+    takes_keys: ClassVar = False
+    """Whether the keys go to its rows as soon as there are any."""
 
     async def look(self, source: GlassSource, aim: Aim) -> Seen | None:
         """Ask for what it shows of a token; None where nothing needs to be asked.
@@ -48,6 +51,10 @@ class Sight:
         """How many rows can be chosen."""
         return 0
 
+    def first_row(self, seen: Seen | None, aim: Aim) -> int:  # noqa: ARG002
+        """Where the cursor on its rows begins."""
+        return 0
+
     def text(self, seen: Seen | None, aim: Aim) -> str:  # noqa: ARG002
         """The same as plain text."""
         return tokens.text(aim.tokens)
@@ -59,6 +66,18 @@ class Sight:
     def tints(self, seen: Seen | None, aim: Aim) -> Sequence[float | None] | None:  # noqa: ARG002
         """How it colours the tokens; None leaves that to what was measured."""
         return None
+
+    def first_tint(self, before: Tint) -> Tint:
+        """Which colours it begins with, by those that were shown before."""
+        return before
+
+    def another_layer(self, seen: Seen | None, aim: Aim, step: int) -> Angle:  # noqa: ARG002
+        """At another layer, or after another stage of the sampler; before the first one come all together."""
+        return aim.angle
+
+    def another_head(self, seen: Seen | None, aim: Aim, step: int) -> Angle:  # noqa: ARG002
+        """At another head; before the first one come all together."""
+        return aim.angle
 
     def verified(self, seen: Seen | None, aim: Aim) -> str:  # noqa: ARG002
         """What was checked of these very numbers just now, and is right; empty where nothing was."""

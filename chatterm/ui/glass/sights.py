@@ -9,14 +9,16 @@ from typing import Any
 
 from textual.content import Content
 
+from chatterm import lens
 from chatterm.errors import NotVisible
 from chatterm.glass import Lens, LensRequest
 from chatterm.ui.glass import branches, candidates, tokens, window
-from chatterm.ui.glass.aim import Aim, Room
+from chatterm.ui.glass.aim import Aim, Angle, Room, stepped
 from chatterm.ui.glass.branches import BranchesSeen
 from chatterm.ui.glass.sight import NOT_HERE, Seen, Sight, muted
 from chatterm.ui.glass.sights_inside import AttentionSight, LayersSight, VectorsSight
 from chatterm.ui.glass.source import GlassSource, GlassToken, WindowSeen
+from chatterm.ui.glass.tinting import Tint
 from chatterm.ui.glass.token_view import TokenKind
 from chatterm.ui.glass.tokens import Cuts
 from chatterm.ui.glass.views import ViewName
@@ -43,6 +45,10 @@ class TokensSight(Sight):
         """All tokens."""
         return tokens.as_json(aim.tokens)
 
+    def first_tint(self, before: Tint) -> Tint:  # noqa: ARG002
+        """Where one ends, and the next begins."""
+        return Tint.BOUNDARIES
+
 
 class NextSight(Sight):
     """What the token was drawn from, or what was expected in its place."""
@@ -63,7 +69,8 @@ class NextSight(Sight):
         """The candidates with the draw: as it was, or at settings that are tried."""
         if aim.measured is not None:
             n_rows = max(room.height - 10, 4) if room.row is None else room.n_rows
-            return candidates.lines(aim.measured, room.width, n_rows, aim.tried, row=room.row, n_stages=aim.n_stages)
+            n_stages = aim.angle.n_stages
+            return candidates.lines(aim.measured, room.width, n_rows, aim.tried, row=room.row, n_stages=n_stages)
         if not aim.place:
             return [muted("This is the first token: nothing stands before it from which it could be foretold.")]
         if isinstance(seen, Lens):
@@ -81,6 +88,22 @@ class NextSight(Sight):
     def n_rows(self, seen: Seen | None, aim: Aim) -> int:  # noqa: ARG002
         """The candidates."""
         return len(aim.measured.pieces) if aim.measured is not None else 0
+
+    def first_row(self, seen: Seen | None, aim: Aim) -> int:  # noqa: ARG002
+        """The one that was drawn."""
+        drawn = aim.measured
+        return drawn.pieces.index(drawn.piece) if drawn is not None and drawn.piece in drawn.pieces else 0
+
+    def first_tint(self, before: Tint) -> Tint:
+        """How likely each was, unless other measures are shown."""
+        return Tint.PROBABILITY if before is Tint.BOUNDARIES else before
+
+    def another_layer(self, seen: Seen | None, aim: Aim, step: int) -> Angle:  # noqa: ARG002
+        """After another stage."""
+        if aim.measured is None or aim.measured.kept is None:
+            return aim.angle
+        n = len(lens.stages(aim.measured.kept, aim.sampling))
+        return aim.angle._replace(n_stages=stepped(aim.angle.n_stages, step, range(n)))
 
     def text(self, seen: Seen | None, aim: Aim) -> str:
         """The candidates, else the tokens."""
@@ -116,6 +139,7 @@ class BranchesSight(Sight):
 
     has_rows = True
     first_line = branches.FIRST_LINE
+    takes_keys = True
 
     async def look(self, source: GlassSource, aim: Aim) -> Seen | None:
         """Which answers there are."""
@@ -133,6 +157,10 @@ class BranchesSight(Sight):
     def n_rows(self, seen: Seen | None, aim: Aim) -> int:  # noqa: ARG002
         """The answers."""
         return len(seen.branches) if isinstance(seen, BranchesSeen) else 0
+
+    def first_row(self, seen: Seen | None, aim: Aim) -> int:  # noqa: ARG002
+        """The one that is open."""
+        return branches.open_row(seen) if isinstance(seen, BranchesSeen) else 0
 
     def text(self, seen: Seen | None, aim: Aim) -> str:
         """A row for each."""

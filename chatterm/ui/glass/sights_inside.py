@@ -24,7 +24,7 @@ from chatterm.glass import (
     SimilarityRequest,
 )
 from chatterm.ui.glass import attention, layers, vectors
-from chatterm.ui.glass.aim import Aim, Room
+from chatterm.ui.glass.aim import Aim, Angle, Room, stepped
 from chatterm.ui.glass.sight import Seen, Sight, json_of, muted
 from chatterm.ui.glass.source import GlassSource
 
@@ -40,18 +40,20 @@ class AttentionSight(Sight):
 
     async def look(self, source: GlassSource, aim: Aim) -> Seen | None:
         """Where it looks, or where all tokens of a span before it do."""
-        if not aim.form % 2:
-            return await source.inspect(AttentionRequest(aim.ids(), aim.place, aim.layer, aim.head))
+        form, layer, head = aim.angle.asked
+        if not form % 2:
+            return await source.inspect(AttentionRequest(aim.ids(), aim.place, layer, head))
         start = max(aim.place + 1 - LONGEST_SPAN, 0)
-        return await source.inspect(MapRequest(aim.ids(), start, aim.place + 1, aim.layer, aim.head))
+        return await source.inspect(MapRequest(aim.ids(), start, aim.place + 1, layer, head))
 
     def lines(self, seen: Seen | None, aim: Aim, room: Room) -> list[Content]:
         """Bars and grid, or the map."""
+        hides_first = aim.angle.hides_first
         match seen:
             case Attention():
                 n = 8 if room.height > _LOW else 4
-                drawn = attention.lines(seen, aim.pieces, room.width, hides_first=aim.hides_first, n_strongest=n)
-                return [*drawn, *attention.share_lines(seen, aim.messages(), hides_first=aim.hides_first)]
+                drawn = attention.lines(seen, aim.pieces, room.width, hides_first=hides_first, n_strongest=n)
+                return [*drawn, *attention.share_lines(seen, aim.messages(), hides_first=hides_first)]
             case AttentionMap():
                 return attention.map_lines(seen, aim.pieces, room.width)
         return super().lines(seen, aim, room)
@@ -60,15 +62,28 @@ class AttentionSight(Sight):
         """The weights; a map as JSON."""
         match seen:
             case Attention():
-                return attention.text(seen, aim.pieces, hides_first=aim.hides_first)
+                return attention.text(seen, aim.pieces, hides_first=aim.angle.hides_first)
             case AttentionMap():
                 return json_of(seen)
         return super().text(seen, aim)
 
     def tints(self, seen: Seen | None, aim: Aim) -> Sequence[float | None] | None:
         """The stronger, the more the token takes from there."""
-        row = attention.row_of(seen, hides_first=aim.hides_first) if isinstance(seen, Attention) else []
+        row = attention.row_of(seen, hides_first=aim.angle.hides_first) if isinstance(seen, Attention) else []
         return [*attention.tints(row), *[None] * (len(aim.tokens) - len(row))]
+
+    def another_layer(self, seen: Seen | None, aim: Aim, step: int) -> Angle:
+        """One of those that have attention."""
+        if not isinstance(seen, Attention):
+            return aim.angle
+        return aim.angle._replace(layer=stepped(aim.angle.layer, step, seen.layers))
+
+    def another_head(self, seen: Seen | None, aim: Aim, step: int) -> Angle:
+        """As many as the layer with most of them has."""
+        if not isinstance(seen, Attention):
+            return aim.angle
+        n = max(map(len, seen.first), default=0)
+        return aim.angle._replace(head=stepped(aim.angle.head, step, range(n)))
 
     def verified(self, seen: Seen | None, aim: Aim) -> str:
         """Whether the weights are a distribution over what had been read."""
@@ -78,9 +93,10 @@ class AttentionSight(Sight):
 
     def legend(self, aim: Aim) -> str:
         """Of which layer and head they are."""
-        layer = "all layers" if aim.layer is None else f"layer {aim.layer + 1}"
-        head = "all heads" if aim.head is None else f"head {aim.head + 1}"
-        first = "first token left out" if aim.hides_first else "first token shown"
+        angle = aim.angle
+        layer = "all layers" if angle.layer is None else f"layer {angle.layer + 1}"
+        head = "all heads" if angle.head is None else f"head {angle.head + 1}"
+        first = "first token left out" if angle.hides_first else "first token shown"
         return f"{layer} · {head} · {first}; stronger colour, more weight"
 
 
@@ -113,7 +129,7 @@ class VectorsSight(Sight):
     async def look(self, source: GlassSource, aim: Aim) -> Seen | None:
         """What is near to it, or to each other."""
         ids = aim.ids()
-        match aim.form % 3:
+        match aim.angle.form % 3:
             case 1:
                 words = vectors.words_of(aim.said())
                 return await source.inspect(SimilarityRequest(words)) if words else NO_WORDS

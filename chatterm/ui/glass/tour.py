@@ -148,6 +148,11 @@ class TourBar(Widget):
             super().__init__()
             self.number = number
 
+    @property
+    def waits(self) -> bool:
+        """Whether it goes on as soon as something was answered."""
+        return bool(self.display) and self.sentence == ASK_FIRST
+
     def render(self) -> Content:
         """A title, the sentence, and what to try."""
         station = STATIONS[self.number]

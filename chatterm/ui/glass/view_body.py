@@ -1,14 +1,26 @@
-"""What a view says; where that is a list to choose from, it takes the keys, and goes through the rows."""
+"""The lines that a view says; where they are a list to choose from, it takes the keys, and goes through the rows.
+
+What the lines mean, others know.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import events
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.message import Message
 from textual.reactive import var
+from textual.widgets import Static
+
+from chatterm.ui.glass.aim import Room
+
+NARROWEST = 20
+"""Cells that a view has at least; what is longer than the screen is cut."""
 
 
 class ViewBody(VerticalScroll):
@@ -40,6 +52,7 @@ class ViewBody(VerticalScroll):
     ViewBody {
         padding: 0 1; scrollbar-size-vertical: 1; scrollbar-background: $background;
         scrollbar-background-hover: $background; scrollbar-background-active: $background;
+        & > #body { height: auto; }
     }
     """
 
@@ -52,10 +65,24 @@ class ViewBody(VerticalScroll):
         """On which line the rows begin."""
         self.n_rows = 0
 
+    def compose(self) -> ComposeResult:
+        """One text, however long."""
+        yield Static(id="body", markup=False)
+
+    def say(self, lines: Sequence[Content]) -> None:
+        """Show these lines."""
+        self.query_one("#body", Static).update(Content("\n").join(lines))
+
     def offer(self, first_line: int, n_rows: int) -> None:
         """So many rows can be chosen from now; none, and it takes no keys."""
         self.first_line, self.n_rows, self.can_focus = first_line, n_rows, n_rows > 0
         self.set_reactive(ViewBody.row, min(self.row, max(n_rows - 1, 0)))
+
+    @property
+    def room(self) -> Room:
+        """What there is to draw on."""
+        width = max(self.content_size.width - 1, NARROWEST)
+        return Room(width, self.size.height, self.shown_row, self.n_rows)
 
     @property
     def shown_row(self) -> int | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+from chatterm.ui.widgets.key_row import Hint
+
 
 class ViewName(StrEnum):
     """Which view."""
@@ -24,13 +26,27 @@ class View(NamedTuple):
     title: str
     caption: str
     """What you are looking at."""
-    keys: tuple[tuple[str, str, str], ...] = ()
-    """Key, word and action of what can be done there."""
+    keys: tuple[Hint, ...] = ()
+    """What can be done there."""
 
     @property
     def short(self) -> str:
         """The title where there is little room."""
         return self.title[:5]
+
+    @property
+    def hints(self) -> list[Hint]:
+        """What can be done there and everywhere, what matters most first."""
+        return [*_FIRST_KEYS, *self.keys, *_LAST_KEYS]
+
+
+_FIRST_KEYS = (Hint("← →", "token", ""), Hint("esc", "close", "close"))
+_LAST_KEYS = (
+    Hint("?", "words", "glossary"),
+    Hint("g", "tour", "tour"),
+    Hint("y", "copy", "copy_text"),
+    Hint("Y", "JSON", "copy_json"),
+)
 
 
 BRIEF = {
@@ -50,19 +66,19 @@ VIEWS = {
         "Tokens",
         "What was really sent: the text is cut into tokens, and each is only a number to the model. "
         "Pale ones were added by the chat template.",
-        (("t", "colours", "tint"),),
+        (Hint("t", "colours", "tint"),),
     ),
     ViewName.NEXT: View(
         "Next",
         "Before each token the model gives every token of its vocabulary a probability; sampling cuts and reshapes "
         "them, then one is drawn.",
         (
-            ("enter", "another token", "candidates"),
-            ("space", "step", "step"),
-            ("s", "reshape", "reshape"),
-            ("c", "temperatures", "compare"),
-            ("[ ]", "stage", "layer(1)"),
-            ("t", "colours", "tint"),
+            Hint("enter", "another token", "candidates"),
+            Hint("space", "step", "step"),
+            Hint("s", "reshape", "reshape"),
+            Hint("c", "temperatures", "compare"),
+            Hint("[ ]", "stage", "layer(1)"),
+            Hint("t", "colours", "tint"),
         ),
     ),
     ViewName.WINDOW: View(
@@ -74,10 +90,10 @@ VIEWS = {
         "Where this token looks for context: how much each earlier token flows into it. "
         "It says where information may come from, and is no explanation.",
         (
-            ("[ ]", "layer", "layer(1)"),
-            (", .", "head", "head(1)"),
-            ("f", "first token", "hide_first"),
-            ("v", "map", "form"),
+            Hint("[ ]", "layer", "layer(1)"),
+            Hint(", .", "head", "head(1)"),
+            Hint("f", "first token", "hide_first"),
+            Hint("v", "map", "form"),
         ),
     ),
     ViewName.LAYERS: View(
@@ -87,11 +103,16 @@ VIEWS = {
     ViewName.VECTORS: View(
         "Vectors",
         "A token's meaning as numbers: tokens that are used alike have similar numbers, so they lie near each other.",
-        (("v", "words on a plane, one word in two sentences", "form"),),
+        (Hint("v", "words on a plane, one word in two sentences", "form"),),
     ),
     ViewName.BRANCHES: View(
         "Branches",
         "The road not taken: all answers to this question, where they part, and how likely the model found each.",
-        (("↑ ↓", "answer", ""), ("enter", "open", "take"), ("x", "drop", "drop"), ("u", "bring back", "put_back")),
+        (
+            Hint("↑ ↓", "answer", ""),
+            Hint("enter", "open", "take"),
+            Hint("x", "drop", "drop"),
+            Hint("u", "bring back", "put_back"),
+        ),
     ),
 }

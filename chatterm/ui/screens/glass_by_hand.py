@@ -181,7 +181,7 @@ class ByHand(GlassPanel):
     def action_take(self) -> None:
         """Take the candidate under the cursor, or open the answer."""
         row, token = self.body.row, self.current
-        match self.view, self._seen:
+        match self.view, self.sighting.seen:
             case ViewName.BRANCHES, BranchesSeen() as seen if seen.branches:
                 self._open(seen.branches[branches.tree(seen)[row].number].turn_id)
             case ViewName.NEXT, _ if token is not None and token.measured is not None:
@@ -289,11 +289,12 @@ class ByHand(GlassPanel):
     @work(exclusive=True, group="branch")
     async def action_drop(self) -> None:
         """Take the answer under the cursor out of the conversation."""
-        if self.chat is None or not isinstance(self._seen, BranchesSeen) or not self._seen.branches:
+        seen = self.sighting.seen
+        if self.chat is None or not isinstance(seen, BranchesSeen) or not seen.branches:
             return
-        fork = branches.tree(self._seen)[self.body.row]
+        fork = branches.tree(seen)[self.body.row]
         try:
-            self._dropped.append(await self.chat.drop(self._seen.branches[fork.number].turn_id))
+            self._dropped.append(await self.chat.drop(seen.branches[fork.number].turn_id))
         except ChattermError as error:
             self._fail(error)
         else:
