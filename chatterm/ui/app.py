@@ -325,7 +325,7 @@ class ChatApp(App[None]):
             from chatterm.ui import form  # late: not needed for the first paint
 
             await self.apply(self._chat, form.SettingsResult(event.changes, "default"))
-            self.chat_screen.show_settings_in_glass()
+            self.chat_screen.columns.show_settings()
             self.notify(
                 "They count from the next answer on, in new conversations, too.", title="Settings kept", timeout=4
             )

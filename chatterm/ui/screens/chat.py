@@ -14,7 +14,6 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.dom import DOMNode
 from textual.message import Message
-from textual.widgets import TextArea
 
 from chatterm import tutor
 from chatterm.chat import Chat
@@ -40,7 +39,6 @@ from chatterm.ui.widgets.suggestions import Suggestions
 if TYPE_CHECKING:
     from chatterm.ui.glass.panel import GlassPanel
     from chatterm.ui.screens.glass_by_hand import ByHand
-    from chatterm.ui.screens.glass_dock import GlassDock
 
 HIGH = 18
 """Rows from which suggestions leave room for what else is there."""
@@ -143,12 +141,6 @@ class ChatScreen(CommandScreen):
         if self.state.is_open:
             await self.memory.keep_draft(self.prompt.text, self.queue.waiting)
 
-    @on(TextArea.Changed, "#prompt")
-    def show_typed(self) -> None:
-        """What is typed is seen in the glass box as it would be sent."""
-        if self.transcript.glass is not None:
-            self.transcript.glass.type(self.prompt.text)
-
     @on(Prompt.Submitted)
     def submit(self, event: Prompt.Submitted) -> None:
         """The user wants it sent."""
@@ -172,12 +164,6 @@ class ChatScreen(CommandScreen):
         """The newest conversation stands first, with the title that its first question gave it."""
         self.refresh_state()
         self.sidebar.reload()
-
-    @on(ModelNotice.LoadEnded)
-    def show_model_in_glass(self) -> None:
-        """The conversation as the model reads it that was loaded, or why nothing reads it."""
-        if self.transcript.glass is not None:
-            self.transcript.glass.show_open()
 
     @on(ConversationView.ReplyEnded)
     @on(ModelNotice.LoadEnded)
@@ -317,11 +303,6 @@ class ChatScreen(CommandScreen):
         if wish is not None:
             self.transcript.begin_with(wish)
 
-    def on_by_hand_switched(self) -> None:
-        """Another answer is open."""
-        self.transcript.show_open()
-        self.refresh_state()
-
     async def on_glass_panel_settings_wanted(self, event: GlassPanel.SettingsWanted) -> None:
         """Go on with settings that were tried, in this conversation or everywhere."""
         given_up = {section: dict.fromkeys(values) for section, values in event.changes.items()}
@@ -335,16 +316,7 @@ class ChatScreen(CommandScreen):
                 return
             self.models.show_model()
             self.notify("They count in this conversation from the next answer on.", title="Settings kept", timeout=4)
-        self.show_settings_in_glass()
-
-    def on_glass_dock_tinted(self, event: GlassDock.Tinted) -> None:
-        """Colour the answers as their tokens are."""
-        self.transcript.tint(event.tints)
-
-    def show_settings_in_glass(self) -> None:
-        """The glass box begins with the settings that count now."""
-        if self.transcript.glass is not None:
-            self.transcript.glass.sampling = self.chat.effective.sampling
+        self.columns.show_settings()
 
     def action_new_chat(self) -> None:
         """Begin a new conversation."""
@@ -407,11 +379,6 @@ class ChatScreen(CommandScreen):
         """What is typed before anything has the focus belongs to the prompt."""
         if self.focused is None and event.is_printable and event.character and not event.key.startswith("alt+"):
             self.prompt.insert(event.character)
-
-    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """A list that lies over the conversation goes when it is left."""
-        if self.sidebar not in event.widget.ancestors:
-            self.sidebar.is_over = False
 
     def on_resize(self) -> None:
         """The list has a place of its own where there is room; the prompt takes no more than its share."""

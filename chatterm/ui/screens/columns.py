@@ -1,15 +1,18 @@
 """What stands side by side: the list of conversations, the open one, and the glass box once it is wanted.
 
-Where there is no room for all of them, one lies over another or takes its place.
+Where there is no room for all of them, one lies over another or takes its place. What happens in the others is
+seen in the glass box, and what it shows, in the conversation; what it wants of the model, the screen knows.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
+from textual.widgets import TextArea
 
 from chatterm.ui.screens.conversation_view import ConversationView
 from chatterm.ui.screens.opening import WIDE
@@ -92,6 +95,27 @@ class Columns(Horizontal):
             await self.mount(self._transcript.glass)
         return self._transcript.glass
 
+    def show_settings(self) -> None:
+        """The glass box begins with the settings that count now."""
+        if self._transcript.glass is not None:
+            self._transcript.glass.sampling = self._transcript.chat.effective.sampling
+
+    @on(TextArea.Changed, "#prompt")
+    def _show_typed(self) -> None:
+        """What is typed is seen in the glass box as it would be sent."""
+        if self._transcript.glass is not None:
+            self._transcript.glass.type(self._prompt.text)
+
+    def on_model_notice_load_ended(self) -> None:
+        """The conversation as the model reads it that was loaded, or why nothing reads it."""
+        if self._transcript.glass is not None:
+            self._transcript.glass.show_open()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """A list that lies over the conversation goes when it is left."""
+        if self._sidebar not in event.widget.ancestors:
+            self._sidebar.is_over = False
+
     def _open(self, glass: GlassDock) -> None:
         glass.open(self._transcript.chat)
         self.fit()
@@ -110,3 +134,11 @@ class Columns(Horizontal):
     def on_glass_panel_copy_requested(self, event: GlassPanel.CopyRequested) -> None:
         """Copy what a view shows."""
         self._transcript.copy(event.text)
+
+    def on_glass_dock_tinted(self, event: GlassDock.Tinted) -> None:
+        """Colour the answers as their tokens are."""
+        self._transcript.tint(event.tints)
+
+    def on_by_hand_switched(self) -> None:
+        """Another answer is open."""
+        self._transcript.show_open()
