@@ -286,22 +286,13 @@ class ChatScreen(CommandScreen):
         """Let the reply wait."""
         self.action_stop()
 
-    @work(exclusive=True, group="temperatures")
-    async def action_temperatures(self) -> None:
+    def action_temperatures(self) -> None:
         """The last question at several temperatures; one may become another answer."""
-        question = self.state.last_question
-        if question is None or not self.state.can_regenerate:
+        if self.state.can_regenerate:
+            self.composer.hold()
+            self.transcript.compare_temperatures()
+        else:
             self.notify("Ask something first, and let the answer end.", title="Nothing to compare yet")
-            return
-        from chatterm.ui.screens.temperatures import Temperatures  # late: many never open it
-
-        self.composer.hold()
-        sampling = self.chat.effective.sampling
-        wish = await self.app.push_screen_wait(
-            Temperatures(self.chat.engine, self.chat.asked, question.id, sampling, self._engine_free)
-        )
-        if wish is not None:
-            self.transcript.begin_with(wish)
 
     async def on_glass_panel_settings_wanted(self, event: GlassPanel.SettingsWanted) -> None:
         """Go on with settings that were tried, in this conversation or everywhere."""

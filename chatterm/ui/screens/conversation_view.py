@@ -174,6 +174,21 @@ class ConversationView(Transcript):
         self.show(self.chat.turns[: questions[-1] + 1])
         self.answer(self.chat.regenerate())
 
+    @work(exclusive=True, group="temperatures")
+    async def compare_temperatures(self) -> None:
+        """Ask the last question at several temperatures, side by side; one may become another answer."""
+        question = self._state.last_question
+        if question is None:
+            return
+        from chatterm.ui.screens.temperatures import Temperatures  # late: many never open it
+
+        sampling = self.chat.effective.sampling
+        wish = await self.app.push_screen_wait(
+            Temperatures(self.chat.engine, self.chat.asked, question.id, sampling, self._engine_free)
+        )
+        if wish is not None:
+            self.begin_with(wish)
+
     @work(exclusive=True, group="flip")
     async def flip(self, step: int) -> None:
         """Show another answer to the last question."""
