@@ -152,6 +152,14 @@ class GlassPanel(Vertical):
         """Draw the first view."""
         self._show_view()
 
+    def on_resize(self) -> None:
+        """Draw for the new size."""
+        self.set_class(self.size.height < TINY, "-tiny")
+        if self.has_class("-low") != (is_low := self.size.height < LOW):
+            self.set_class(is_low, "-low")
+            self._show_view()
+        self.call_after_refresh(self._draw)
+
     @property
     def token_view(self) -> TokenView:
         """Where the cursor is."""
@@ -235,35 +243,10 @@ class GlassPanel(Vertical):
         self._look_soon()
         self._draw()
 
-    def _tints(self) -> Sequence[float | None] | None:
-        """How the tokens are coloured now."""
-        own = self.sight.tints(self.sighting.seen, self._aim)
-        return own if own is not None else tints([token.measured for token in self.tokens], self.tint)
-
     @on(TokenView.Moved)
     def _follow_cursor(self) -> None:
         self._look_soon()
         self._draw()
-
-    @on(TokenView.Opened)
-    def _open_alternatives(self) -> None:
-        self.view = ViewName.NEXT
-        self.action_candidates()
-
-    @on(ViewBody.Moved)
-    def _follow_row(self) -> None:
-        self._draw()
-
-    @on(ViewBody.TokenWanted)
-    def _go_on(self, event: ViewBody.TokenWanted) -> None:
-        self.token_view.action_step(event.step)
-
-    @on(ViewBody.Taken)
-    def _take_row(self) -> None:
-        self.action_take()
-
-    def action_take(self) -> None:
-        """Take what is under the cursor of the view; what comes of it, the owner knows."""
 
     def _look_soon(self) -> None:
         """Look into the model, once the cursor rests."""
@@ -283,6 +266,28 @@ class GlassPanel(Vertical):
             self.token_view.tint(self._tints())
             self._draw()
 
+    @on(Tabs.Chosen)
+    def _choose(self, event: Tabs.Chosen) -> None:
+        self.view = event.name
+
+    def action_view(self, name: str) -> None:
+        """Open a view."""
+        self.view = ViewName(name)
+
+    def watch_view(self) -> None:
+        """Another view."""
+        self.sighting = Sighting(SIGHTS[self.view])
+        self.set_reactive(GlassPanel.angle, self.angle._replace(form=0, n_stages=None))
+        self.set_reactive(GlassPanel.tint, self.sight.first_tint(self.tint))
+        self.colours_changed()
+        self._wants_rows = self.sight.takes_keys
+        if self.body.has_focus:
+            self.screen.set_focus(self.token_view)  # at once: the sliders may want it next
+        self._show_view()
+        self.token_view.tint(self._tints())
+        self._draw()
+        self._look_soon()
+
     def _show_view(self) -> None:
         """Draw the parts that belong to a view."""
         spec = VIEWS[self.view]
@@ -294,16 +299,23 @@ class GlassPanel(Vertical):
             self.shaper.display = False
         self._show_legend()
 
-    def _show_legend(self) -> None:
-        """Say what the colours of the tokens say."""
-        said = self.sight.legend(self._aim) or tokens.legend(self.tokens, self.tint)
-        self.query_one("#legend", Static).update(said)
-
     def _draw(self) -> None:
         """Draw the view."""
         if self.display:
             self._offer_rows()
             self.body.say(self._lines())
+
+    def _lines(self) -> list[Content]:
+        """What the view says."""
+        if self._no_tokens:
+            return [Content.styled(self._no_tokens, "$text-warning")]
+        if self.current is None:
+            return [Content.styled("Nothing was said yet.", MUTED)]
+        return self.sighting.lines(self._aim, self.body.room)
+
+    def action_scroll_view(self, pages: int) -> None:
+        """Scroll what a view says, where it is longer than the screen."""
+        self.body.scroll_relative(y=pages * max(self.body.size.height - 1, 1), animate=False)
 
     def _offer_rows(self) -> None:
         """Say which rows of the view can be chosen; without any, the keys go to the tokens."""
@@ -321,44 +333,31 @@ class GlassPanel(Vertical):
         self.body.focus()
         self.body.go_to(self.sight.first_row(self.sighting.seen, self._aim))
 
-    def _lines(self) -> list[Content]:
-        """What the view says."""
-        if self._no_tokens:
-            return [Content.styled(self._no_tokens, "$text-warning")]
-        if self.current is None:
-            return [Content.styled("Nothing was said yet.", MUTED)]
-        return self.sighting.lines(self._aim, self.body.room)
-
-    @on(Tabs.Chosen)
-    def _choose(self, event: Tabs.Chosen) -> None:
-        self.view = event.name
-
-    @on(KeyRow.Wanted)
-    async def _run_hint(self, event: KeyRow.Wanted) -> None:
-        event.stop()
-        await self.run_action(event.action)
-
-    @on(Shaper.Reshaped)
-    def _reshape(self) -> None:
+    @on(ViewBody.Moved)
+    def _follow_row(self) -> None:
         self._draw()
 
-    @on(Shaper.Kept)
-    def _keep(self, event: Shaper.Kept) -> None:
-        self.post_message(self.SettingsWanted(event.changes, is_default=event.is_default))
+    @on(ViewBody.TokenWanted)
+    def _go_on(self, event: ViewBody.TokenWanted) -> None:
+        self.token_view.action_step(event.step)
 
-    def watch_view(self) -> None:
-        """Another view."""
-        self.sighting = Sighting(SIGHTS[self.view])
-        self.set_reactive(GlassPanel.angle, self.angle._replace(form=0, n_stages=None))
-        self.set_reactive(GlassPanel.tint, self.sight.first_tint(self.tint))
-        self.colours_changed()
-        self._wants_rows = self.sight.takes_keys
-        if self.body.has_focus:
-            self.screen.set_focus(self.token_view)  # at once: the sliders may want it next
-        self._show_view()
-        self.token_view.tint(self._tints())
+    @on(ViewBody.Taken)
+    def _take_row(self) -> None:
+        self.action_take()
+
+    def action_take(self) -> None:
+        """Take what is under the cursor of the view; what comes of it, the owner knows."""
+
+    @on(TokenView.Opened)
+    def _open_alternatives(self) -> None:
+        self.view = ViewName.NEXT
+        self.action_candidates()
+
+    def action_candidates(self) -> None:
+        """Go through the candidates; without any, stay at the tokens."""
         self._draw()
-        self._look_soon()
+        if self.body.n_rows:
+            self._go_to_rows()
 
     def watch_angle(self, before: Angle, now: Angle) -> None:
         """Seen in another way; the model is asked again only where that needs another answer."""
@@ -369,36 +368,6 @@ class GlassPanel(Vertical):
         if now.asked != before.asked:
             self._look_soon()
 
-    def watch_tint(self) -> None:
-        """Other colours."""
-        self._show_colours()
-        self.colours_changed()
-
-    def colours_changed(self) -> None:
-        """What was measured is coloured in another way; where else that is seen, the owner knows."""
-
-    def _show_colours(self) -> None:
-        """Colour the tokens, and say what that says."""
-        self._show_legend()
-        self.token_view.tint(self._tints())
-
-    def on_resize(self) -> None:
-        """Draw for the new size."""
-        self.set_class(self.size.height < TINY, "-tiny")
-        if self.has_class("-low") != (is_low := self.size.height < LOW):
-            self.set_class(is_low, "-low")
-            self._show_view()
-        self.call_after_refresh(self._draw)
-
-    def action_view(self, name: str) -> None:
-        """Open a view."""
-        self.view = ViewName(name)
-
-    def action_tint(self) -> None:
-        """The next way to colour."""
-        all_tints = list(Tint)
-        self.tint = all_tints[(all_tints.index(self.tint) + 1) % len(all_tints)]
-
     def action_layer(self, step: int) -> None:
         """Another layer, or stage of the sampler; before the first one come all together."""
         self.angle = self.sight.another_layer(self.sighting.seen, self._aim, step)
@@ -406,10 +375,6 @@ class GlassPanel(Vertical):
     def action_head(self, step: int) -> None:
         """Another head; before the first one come all together."""
         self.angle = self.sight.another_head(self.sighting.seen, self._aim, step)
-
-    def action_scroll_view(self, pages: int) -> None:
-        """Scroll what a view says, where it is longer than the screen."""
-        self.body.scroll_relative(y=pages * max(self.body.size.height - 1, 1), animate=False)
 
     def action_form(self) -> None:
         """The next form of a view that has several."""
@@ -419,11 +384,33 @@ class GlassPanel(Vertical):
         """Leave the first token out, or show it."""
         self.angle = self.angle._replace(hides_first=not self.angle.hides_first)
 
-    def action_candidates(self) -> None:
-        """Go through the candidates; without any, stay at the tokens."""
-        self._draw()
-        if self.body.n_rows:
-            self._go_to_rows()
+    def watch_tint(self) -> None:
+        """Other colours."""
+        self._show_colours()
+        self.colours_changed()
+
+    def action_tint(self) -> None:
+        """The next way to colour."""
+        all_tints = list(Tint)
+        self.tint = all_tints[(all_tints.index(self.tint) + 1) % len(all_tints)]
+
+    def colours_changed(self) -> None:
+        """What was measured is coloured in another way; where else that is seen, the owner knows."""
+
+    def _show_colours(self) -> None:
+        """Colour the tokens, and say what that says."""
+        self._show_legend()
+        self.token_view.tint(self._tints())
+
+    def _tints(self) -> Sequence[float | None] | None:
+        """How the tokens are coloured now."""
+        own = self.sight.tints(self.sighting.seen, self._aim)
+        return own if own is not None else tints([token.measured for token in self.tokens], self.tint)
+
+    def _show_legend(self) -> None:
+        """Say what the colours of the tokens say."""
+        said = self.sight.legend(self._aim) or tokens.legend(self.tokens, self.tint)
+        self.query_one("#legend", Static).update(said)
 
     def action_reshape(self) -> None:
         """Show the sliders, or go back to what happened."""
@@ -437,6 +424,14 @@ class GlassPanel(Vertical):
             shaper.focus_first()
         else:
             self.token_view.focus()
+
+    @on(Shaper.Reshaped)
+    def _reshape(self) -> None:
+        self._draw()
+
+    @on(Shaper.Kept)
+    def _keep(self, event: Shaper.Kept) -> None:
+        self.post_message(self.SettingsWanted(event.changes, is_default=event.is_default))
 
     def action_copy_text(self) -> None:
         """Copy the view as text."""
@@ -487,6 +482,11 @@ class GlassPanel(Vertical):
             self.action_reshape()
         if not station.has_sliders:
             self.token_view.focus()
+
+    @on(KeyRow.Wanted)
+    async def _run_hint(self, event: KeyRow.Wanted) -> None:
+        event.stop()
+        await self.run_action(event.action)
 
     def action_leave(self) -> None:
         """Go on writing."""
