@@ -155,17 +155,17 @@ class ChatApp(App[None]):
     async def start(self) -> None:
         """Open the store, show the conversations, load the model."""
         try:
-            self._chat = self._chat or await self._join()
-            await self.chat_screen.begin(self._chat, continue_latest=self._continue_latest)
+            chat = self._chat = self._chat or await self._join()
+            await self.chat_screen.begin(chat, continue_latest=self._continue_latest)
         except StoreError as error:
             self.chat_screen.models.show("store", error.title, str(error), [("Try again", "retry", "")])
             self.chat_screen.status.tell(activity="no conversations", is_wrong=True)
             gc.enable()
             return
         self.chat_screen.models.clear("store")
-        self._tell_problems(self._chat)
+        self._tell_problems(chat)
         await self.choice.load_first(self._model)
-        self.look_for_gpus(self._chat.engine)
+        self.look_for_gpus(chat.engine)
         self.follow_downloads()
         self.set_interval(SECONDS_BETWEEN_THEME_LOOKS, self.looks.look_again)
         gc.freeze()  # what is here now stays; collections look only at what comes
@@ -405,6 +405,7 @@ class ChatApp(App[None]):
     async def _close(self) -> None:
         """Stop the reply, keep the draft, end the engine and the store; once, whatever hangs."""
         gc.enable()
+        self.workers.cancel_group(self, "start")  # it would go on with what is closed here
         chat, self._chat = self._chat, None
         engine, self._engine = self._engine, None
         desk, self._desk = self._desk, None

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from support.app import MODEL, make_app, model_file
 from support.waiting import wait_for
 
 from chatterm import paths, settings
+from chatterm.address import Address
 from chatterm.engine.base import Device, EngineReport
 from chatterm.engine.scripted import ScriptedEngine
 from chatterm.errors import SettingsError, StoreDamaged, WorkerDied
@@ -196,6 +198,37 @@ async def test_quitting_does_not_wait_for_an_engine_that_hangs(monkeypatch: pyte
     app = make_app(engine=engine)
     async with app.run_test() as pilot:
         await wait_for(pilot, lambda: app.chat_screen.state.is_open)
+        await pilot.press("ctrl+q")
+        await wait_for(pilot, lambda: not app.is_running)
+
+
+async def test_quitting_while_the_first_model_is_looked_for_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatterm.ui.app.SECONDS_TO_CLOSE", 0.5)
+    looking, found, engine = threading.Event(), threading.Event(), ScriptedEngine()
+
+    async def find_it_and_hang() -> None:
+        found.set()
+        await asyncio.Event().wait()
+
+    engine.close = find_it_and_hang  # type: ignore[method-assign]
+    app = make_app(engine=engine, with_model=False)
+    make_library = app._make_library
+
+    def slow() -> Library:
+        library = make_library()
+        first = library.first
+
+        def look(*names: str) -> Address | None:
+            looking.set()
+            found.wait()
+            return first(*names)
+
+        monkeypatch.setattr(library, "first", look)
+        return library
+
+    app._make_library = slow
+    async with app.run_test() as pilot:
+        await wait_for(pilot, looking.is_set)
         await pilot.press("ctrl+q")
         await wait_for(pilot, lambda: not app.is_running)
 
