@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -21,21 +21,21 @@ from textual.widgets import Static
 from chatterm.errors import ChattermError
 from chatterm.events import Measured
 from chatterm.settings import Sampling
-from chatterm.ui.glass import tokens
 from chatterm.ui.glass.aim import Aim, Angle
 from chatterm.ui.glass.glossary import TERM_OF, Glossary
+from chatterm.ui.glass.keys import KEYS, hints
 from chatterm.ui.glass.marks import MUTED
 from chatterm.ui.glass.shaper import Shaper
-from chatterm.ui.glass.sight import Sight, json_of
+from chatterm.ui.glass.sight import Sight
 from chatterm.ui.glass.sighting import Sighting
 from chatterm.ui.glass.sights import SIGHTS
 from chatterm.ui.glass.source import GlassSource, GlassToken
 from chatterm.ui.glass.tabs import Tabs
-from chatterm.ui.glass.tinting import Tint, tints
+from chatterm.ui.glass.tinting import Tint
 from chatterm.ui.glass.token_view import TokenKind, TokenView
 from chatterm.ui.glass.tour import ASK_FIRST, STATIONS, TourBar
 from chatterm.ui.glass.view_body import ViewBody
-from chatterm.ui.glass.views import BRIEF, VIEWS, ViewName
+from chatterm.ui.glass.views import VIEWS, ViewName
 from chatterm.ui.widgets.key_row import KeyRow
 
 PAUSE_SECONDS = 0.08
@@ -95,27 +95,7 @@ class GlassPanel(Vertical):
         }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(str(i), f"view('{name.value}')", view.title, show=False) for i, (name, view) in enumerate(VIEWS.items(), start=1)),
-        Binding("t", "tint", "Colours", show=False),
-        Binding("right_square_bracket", "layer(1)", "Next layer", show=False),
-        Binding("left_square_bracket", "layer(-1)", "Layer before", show=False),
-        Binding("full_stop", "head(1)", "Next head", show=False),
-        Binding("comma", "head(-1)", "Head before", show=False),
-        Binding("f", "hide_first", "First token", show=False),
-        Binding("v", "form", "Another form", show=False),
-        Binding("pageup", "scroll_view(-1)", "Scroll up", show=False),
-        Binding("pagedown", "scroll_view(1)", "Scroll down", show=False),
-        Binding("s", "reshape", "Reshape", show=False),
-        Binding("y", "copy_text", "Copy as text", show=False),
-        Binding("Y,shift+y", "copy_json", "Copy as JSON", show=False),
-        Binding("question_mark", "glossary", "What the words mean", show=False),
-        Binding("g", "tour", "Tour", show=False),
-        Binding("n", "station(1)", "Next station", show=False),
-        Binding("p", "station(-1)", "Station before", show=False),
-        Binding("tab", "leave", "To the prompt", show=False, priority=True),
-        Binding("escape,q", "close", "Close", show=False),
-    ]  # fmt: skip
+    BINDINGS: ClassVar[list[BindingType]] = KEYS
 
     view: var[ViewName] = var(ViewName.TOKENS, init=False)
     tint: var[Tint] = var(Tint.BOUNDARIES, init=False)
@@ -290,11 +270,10 @@ class GlassPanel(Vertical):
 
     def _show_view(self) -> None:
         """Draw the parts that belong to a view."""
-        spec = VIEWS[self.view]
+        view = VIEWS[self.view]
         self.query_one(Tabs).current = self.view
-        is_low = self.has_class("-low")
-        self.query_one("#caption", Static).update(BRIEF[self.view] if is_low else spec.caption)
-        self.query_one(KeyRow).show(spec.hints)
+        self.query_one("#caption", Static).update(view.brief if self.has_class("-low") else view.caption)
+        self.query_one(KeyRow).show(hints(self.view))
         if self.view is not ViewName.NEXT:
             self.shaper.display = False
         self._show_legend()
@@ -404,13 +383,11 @@ class GlassPanel(Vertical):
 
     def _tints(self) -> Sequence[float | None] | None:
         """How the tokens are coloured now."""
-        own = self.sight.tints(self.sighting.seen, self._aim)
-        return own if own is not None else tints([token.measured for token in self.tokens], self.tint)
+        return self.sighting.tints(self._aim, self.tint)
 
     def _show_legend(self) -> None:
         """Say what the colours of the tokens say."""
-        said = self.sight.legend(self._aim) or tokens.legend(self.tokens, self.tint)
-        self.query_one("#legend", Static).update(said)
+        self.query_one("#legend", Static).update(self.sighting.legend(self._aim, self.tint))
 
     def action_reshape(self) -> None:
         """Show the sliders, or go back to what happened."""
@@ -435,11 +412,11 @@ class GlassPanel(Vertical):
 
     def action_copy_text(self) -> None:
         """Copy the view as text."""
-        self.post_message(self.CopyRequested(self.sight.text(self.sighting.seen, self._aim)))
+        self.post_message(self.CopyRequested(self.sighting.text(self._aim)))
 
     def action_copy_json(self) -> None:
         """Copy what the view shows as JSON."""
-        self.post_message(self.CopyRequested(json_of(self.sight.data(self.sighting.seen, self._aim))))
+        self.post_message(self.CopyRequested(self.sighting.json(self._aim)))
 
     def action_glossary(self) -> None:
         """Say what the words mean, first of all that of this view."""

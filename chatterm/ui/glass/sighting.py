@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from chatterm.errors import ChattermError
+from chatterm.ui.glass import tokens
 from chatterm.ui.glass.aim import Aim, Room
-from chatterm.ui.glass.sight import NOT_HERE, Seen, Sight
+from chatterm.ui.glass.sight import NOT_HERE, Seen, Sight, json_of
 from chatterm.ui.glass.source import GlassSource, GlassToken
+from chatterm.ui.glass.tinting import Tint, tints
 
 
 class Sighting:
@@ -52,3 +54,20 @@ class Sighting:
             return [Content.styled(self.why_not, "$text-warning")]
         lines, verified = self.sight.lines(self.seen, aim, room), self.sight.verified(self.seen, aim)
         return [*lines, Content.styled(f"✓ verified: {verified}", "$text-success")] if verified else lines
+
+    def tints(self, aim: Aim, tint: Tint) -> Sequence[float | None] | None:
+        """How the tokens are coloured: by the view, else by what was measured; None shows where each begins."""
+        own = self.sight.tints(self.seen, aim)
+        return own if own is not None else tints([token.measured for token in aim.tokens], tint)
+
+    def legend(self, aim: Aim, tint: Tint) -> str:
+        """What the colours say."""
+        return self.sight.legend(aim) or tokens.legend(aim.tokens, tint)
+
+    def text(self, aim: Aim) -> str:
+        """What the view shows as plain text."""
+        return self.sight.text(self.seen, aim)
+
+    def json(self, aim: Aim) -> str:
+        """What the view shows as JSON."""
+        return json_of(self.sight.data(self.seen, aim))
