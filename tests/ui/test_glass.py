@@ -18,13 +18,14 @@ from chatterm.paths import settings_file
 from chatterm.ui.glass.glossary import TERM_OF, Glossary
 from chatterm.ui.glass.marks import bar, named, percent, shade
 from chatterm.ui.glass.shaper import Shaper
+from chatterm.ui.glass.shown_token import TokenKind, shown
 from chatterm.ui.glass.source import TYPED
 from chatterm.ui.glass.tabs import Tabs
 from chatterm.ui.glass.tinting import LEGENDS, Tint
-from chatterm.ui.glass.token_view import TokenKind, shown, wrapped
 from chatterm.ui.glass.tour import ASK_FIRST, STATIONS, TourBar
 from chatterm.ui.glass.vectors import two_sentences
 from chatterm.ui.glass.views import VIEWS, ViewName
+from chatterm.ui.glass.wrapping import wrapped
 from chatterm.ui.screens.chat import ChatScreen
 from chatterm.ui.widgets.key_row import KeyRow
 from chatterm.ui.widgets.slider import Slider

@@ -31,8 +31,9 @@ from chatterm.settings import LoadOptions, Sampling, ServerSettings, Settings
 from chatterm.store import Store
 from chatterm.ui.app import ChatApp
 from chatterm.ui.glass.panel import GlassPanel
-from chatterm.ui.glass.token_view import TokenView, unmoved, wrapped
+from chatterm.ui.glass.token_view import TokenView
 from chatterm.ui.glass.views import ViewName
+from chatterm.ui.glass.wrapping import unmoved, wrapped
 from chatterm.ui.screens.chat import ChatScreen
 from chatterm.ui.screens.glass_dock import GlassDock
 

@@ -10,8 +10,8 @@ from chatterm.events import Measured
 from chatterm.glass import DriftRequest
 from chatterm.settings import Sampling
 from chatterm.ui.glass import vectors
+from chatterm.ui.glass.shown_token import TokenKind
 from chatterm.ui.glass.source import GlassToken
-from chatterm.ui.glass.token_view import TokenKind
 
 
 class Angle(NamedTuple):

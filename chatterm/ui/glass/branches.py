@@ -16,7 +16,8 @@ from textual.content import Content
 
 from chatterm.events import Measured
 from chatterm.ui.glass.marks import MUTED, percent
-from chatterm.ui.glass.token_view import shown, wrapped
+from chatterm.ui.glass.shown_token import shown
+from chatterm.ui.glass.wrapping import wrapped
 
 FIRST_LINE = 1
 """On which line the rows begin."""

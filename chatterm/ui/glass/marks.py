@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
-from chatterm.ui.glass.token_view import shown
+from chatterm.ui.glass.shown_token import shown
 
 MUTED = "$foreground 60%"
 """Colour of what explains."""

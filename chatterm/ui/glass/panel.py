@@ -26,13 +26,14 @@ from chatterm.ui.glass.glossary import TERM_OF, Glossary
 from chatterm.ui.glass.keys import KEYS, hints
 from chatterm.ui.glass.marks import MUTED
 from chatterm.ui.glass.shaper import Shaper
+from chatterm.ui.glass.shown_token import TokenKind
 from chatterm.ui.glass.sight import Sight
 from chatterm.ui.glass.sighting import Sighting
 from chatterm.ui.glass.sights import SIGHTS
 from chatterm.ui.glass.source import GlassSource, GlassToken
 from chatterm.ui.glass.tabs import Tabs
 from chatterm.ui.glass.tinting import Tint
-from chatterm.ui.glass.token_view import TokenKind, TokenView
+from chatterm.ui.glass.token_view import TokenView
 from chatterm.ui.glass.tour import ASK_FIRST, STATIONS, TourBar
 from chatterm.ui.glass.view_body import ViewBody
 from chatterm.ui.glass.views import VIEWS, ViewName

@@ -15,11 +15,11 @@ from chatterm.glass import Lens, LensRequest
 from chatterm.ui.glass import branches, candidates, tokens, window
 from chatterm.ui.glass.aim import Aim, Angle, Room, stepped
 from chatterm.ui.glass.branches import BranchesSeen
+from chatterm.ui.glass.shown_token import TokenKind
 from chatterm.ui.glass.sight import NOT_HERE, Seen, Sight, muted
 from chatterm.ui.glass.sights_inside import AttentionSight, LayersSight, VectorsSight
 from chatterm.ui.glass.source import GlassSource, GlassToken, WindowSeen
 from chatterm.ui.glass.tinting import Tint
-from chatterm.ui.glass.token_view import TokenKind
 from chatterm.ui.glass.tokens import Cuts
 from chatterm.ui.glass.views import ViewName
 

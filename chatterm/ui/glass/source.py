@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, Self
 from chatterm.events import Measured
 from chatterm.glass import GlassRequest, GlassResult
 from chatterm.ui.glass.branches import BranchesSeen
-from chatterm.ui.glass.token_view import ShownToken, TokenKind, shown
+from chatterm.ui.glass.shown_token import ShownToken, TokenKind, shown
 
 AROUND = "the chat template"
 """The part that all tokens are which the template puts around messages."""

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from textual.content import Content
 
 from chatterm.ui.glass.marks import MUTED, named
+from chatterm.ui.glass.shown_token import TokenKind
 from chatterm.ui.glass.source import TYPED, GlassSource, GlassToken
 from chatterm.ui.glass.tinting import LEGENDS, Tint
-from chatterm.ui.glass.token_view import TokenKind
 
 
 class Cuts(NamedTuple):

@@ -16,8 +16,8 @@ from textual.style import Style
 from textual.widget import Widget
 
 from chatterm.ui.glass.marks import MUTED, named, percent
+from chatterm.ui.glass.shown_token import TokenKind
 from chatterm.ui.glass.source import GlassToken
-from chatterm.ui.glass.token_view import TokenKind
 from chatterm.ui.glass.views import ViewName
 
 

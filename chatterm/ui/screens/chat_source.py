@@ -16,8 +16,8 @@ from chatterm.engine.base import WindowPart as EngineWindowPart
 from chatterm.events import Measured
 from chatterm.glass import GlassRequest, GlassResult
 from chatterm.ui.glass.branches import BranchesSeen, branch_of
+from chatterm.ui.glass.shown_token import TokenKind
 from chatterm.ui.glass.source import AROUND, TYPED, GlassToken, WindowPart, WindowSeen
-from chatterm.ui.glass.token_view import TokenKind
 
 
 class ChatSource:

@@ -27,7 +27,7 @@ from chatterm.errors import ChattermError
 from chatterm.settings import Sampling, fields_of
 from chatterm.text import line
 from chatterm.ui.glass.marks import MUTED, bar, named, percent
-from chatterm.ui.glass.token_view import shown
+from chatterm.ui.glass.shown_token import shown
 from chatterm.ui.screens.glass_by_hand import Begun, Wish
 from chatterm.ui.widgets.control import Control
 from chatterm.ui.widgets.key_row import Hint, KeyRow
