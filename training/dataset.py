@@ -27,7 +27,7 @@ LONG, ONE_LONG_IN = 384, 3
 """Of batches as long as this, one in so many is learned from: they take three times as long and teach little more."""
 N_ROUTING = 8
 """Tokens of the answer in an example that teaches which topic a question means, and nothing more."""
-MIXED = 0.7
+MIXED = 0.5
 """Share of such examples whose question nobody wrote."""
 PLAIN, ROUTING = 0.02, 0.70
 """Of all other examples, shares of plain text and of such examples; what is left is whole conversations."""

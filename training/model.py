@@ -129,13 +129,21 @@ class Network(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
+    def streams(self, ids: Tensor) -> list[Tensor]:
+        """The embeddings, then what comes out of each layer: ids (B, T) to n_layer + 1 times (B, T, n_embd)."""
+        T = ids.shape[1]
+        streams = [self.token_embd(ids)]
+        for layer in self.layers:
+            streams.append(layer(streams[-1], self.cos[:T], self.sin[:T]))
+        return streams
+
+    def normed(self, x: Tensor) -> Tensor:
+        """What the last layer gives, ready to score tokens: (B, T, n_embd) to the same."""
+        return F.rms_norm(x, (self.shape.n_embd,), self.output_norm, self.shape.norm_epsilon)
+
     def hidden(self, ids: Tensor) -> Tensor:
         """The last layer's vectors, normed: ids (B, T) to (B, T, n_embd)."""
-        T = ids.shape[1]
-        x = self.token_embd(ids)
-        for layer in self.layers:
-            x = layer(x, self.cos[:T], self.sin[:T])
-        return F.rms_norm(x, (self.shape.n_embd,), self.output_norm, self.shape.norm_epsilon)
+        return self.normed(self.streams(ids)[-1])
 
     def forward(self, ids: Tensor) -> Tensor:
         """Logits for each position: ids (B, T) to (B, T, n_vocab)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 
@@ -28,7 +29,11 @@ FIRST, REST, ASKED, PLAIN = 30, 10, 2, 5
 
 
 def train() -> Tokenizer:
-    """Learns the merges on sample conversations and writes `tokenizer.json`."""
+    """Learns the merges on sample conversations and writes `tokenizer.json`.
+
+    A word counts as the square root of how often it stands there, so that merges are made of what many words share
+    (stems and endings), too, and not only of the few words that are everywhere.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
@@ -39,7 +44,11 @@ def train() -> Tokenizer:
         min_frequency=2,
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_sample(), trainer)
+    cut = tokenizer.pre_tokenizer.pre_tokenize_str
+    words = Counter(word for text in _sample() for word, _ in cut(text))
+    as_text = tokenizer.decoder.decode
+    repeated = (as_text([word]) for word, n in words.items() for _ in range(round(n**0.5)))
+    tokenizer.train_from_iterator(repeated, trainer)
     TOKENIZER.parent.mkdir(exist_ok=True)
     tokenizer.save(str(TOKENIZER))
     return tokenizer

@@ -1,9 +1,10 @@
 """Trains the network; it can be interrupted at any time and goes on from its last checkpoint.
 
 Matrices learn by Muon (Jordan et al. 2024), everything else by AdamW. Beside predicting tokens, the network learns to
-name what the answer will be about: from the last token before it, and from the mean of the question's embeddings, so
-that words of one subject come to lie near each other. That teaches what a question means more directly, and what names
-subjects is thrown away at the end. What is exported is a moving average of the weights, which knows more than they do.
+name what the answer will be about: from the last token before it, and from the mean of the question's vectors at the
+beginning and after the first two layers, so that words and phrases of one subject come to lie near each other. That
+teaches what a question means more directly, and what names subjects is thrown away at the end. What is exported is a
+moving average of the weights, which knows more than they do.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ WARM_UP = 0.01
 CONSTANT = 0.4
 """Share after which they fall to nothing."""
 SMOOTHING = 0.01
-NAMING = 0.5
-"""How much naming the subject counts beside predicting tokens; naming the part of it counts half of that."""
-NAMING_BY_WORDS = 1.0
-"""The same, from the mean of the question's embeddings."""
+NAMING = {0.0: 0.5, 0.6: 0.2}
+"""How much naming subjects counts beside predicting tokens, from which share of the training on."""
+BY_WORDS = {0: 1.0, 1: 0.5, 2: 0.5}
+"""How much naming counts from the mean of the question's vectors after so many layers, beside naming from the last."""
+NAMING_SMOOTHING = 0.05
 AVERAGED = 0.997
 """How much of the average stays at each step."""
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
@@ -54,36 +56,44 @@ class Pupil(nn.Module):
         self.network = Network(shape)
         self.subject = nn.Linear(shape.n_embd, n_subjects)
         self.part = nn.Linear(shape.n_embd, len(conversations.PARTS))
-        self.subject_by_words = nn.Linear(shape.n_embd, n_subjects)
-        self.words_norm = nn.Parameter(torch.ones(shape.n_embd))
+        self.by_words = nn.ModuleList(nn.Linear(shape.n_embd, n_subjects) for _ in BY_WORDS)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """The loss."""
+    def forward(self, batch: Batch, naming: float = 1.0) -> Tensor:
+        """The loss.
+
+        Args:
+            batch: What is learned from.
+            naming: The share of its full weight that naming has.
+        """
         ids = batch.ids[:, :-1]  # (B, T)
         with torch.autocast("cpu", torch.bfloat16):
-            hidden = self.network.hidden(ids).flatten(0, 1)  # (B * T, n_embd)
+            streams = self.network.streams(ids)
+            hidden = self.network.normed(streams[-1]).flatten(0, 1)  # (B * T, n_embd)
             logits = F.linear(hidden[batch.chosen], self.network.token_embd.weight)  # (K, V)
             before = hidden[batch.answers]  # (A, n_embd)
             subjects, parts = self.subject(before), self.part(before)
             first = hidden[torch.arange(len(ids)) * ids.shape[1] + batch.ends]  # (B, n_embd)
             guessed = self.subject(first)
-            by_words = self.subject_by_words(self.mean_of_words(ids, batch.ends))
+            means = [mean_of_words(streams[i], ids, batch.ends) for i in BY_WORDS]
+            by_words = [head(mean) for head, mean in zip(self.by_words, means, strict=True)]
         losses = F.cross_entropy(logits.float(), batch.targets, reduction="none", label_smoothing=SMOOTHING)
         loss = (losses * batch.weights).sum() / batch.weights.sum()
-        loss = loss + NAMING * (_naming(subjects, batch.subjects) + 0.5 * _naming(parts, batch.parts))
-        return loss + NAMING * _guessing(guessed, batch) + NAMING_BY_WORDS * _guessing(by_words, batch)
+        named = _guessing(guessed, batch) + _naming(subjects, batch.subjects) + 0.25 * _naming(parts, batch.parts)
+        named = named + sum(w * _guessing(said, batch) for w, said in zip(BY_WORDS.values(), by_words, strict=True))
+        return loss + naming * named
 
-    def mean_of_words(self, ids: Tensor, ends: Tensor) -> Tensor:
-        """The mean embedding of each example up to its first answer, normed: (B, n_embd).
 
-        Args:
-            ids: (B, T).
-            ends: (B,), where the last token before the answer stands.
-        """
-        is_word = (torch.arange(ids.shape[1]) <= ends[:, None]) & (ids >= len(tokenizer.SPECIAL))  # (B, T)
-        words = self.network.token_embd(ids) * is_word[:, :, None]
-        mean = words.sum(1) / is_word.sum(1, keepdim=True).clamp(min=1)
-        return F.rms_norm(mean, (mean.shape[-1],), self.words_norm, self.network.shape.norm_epsilon)
+def mean_of_words(x: Tensor, ids: Tensor, ends: Tensor) -> Tensor:
+    """The mean vector of each example up to its first answer, normed: (B, n_embd).
+
+    Args:
+        x: (B, T, n_embd).
+        ids: (B, T).
+        ends: (B,), where the last token before the answer stands.
+    """
+    is_word = (torch.arange(ids.shape[1]) <= ends[:, None]) & (ids >= len(tokenizer.SPECIAL))  # (B, T)
+    mean = (x * is_word[:, :, None]).sum(1) / is_word.sum(1, keepdim=True).clamp(min=1)
+    return F.rms_norm(mean, (mean.shape[-1],))
 
 
 def _naming(scores: Tensor, wanted: Tensor) -> Tensor:
@@ -94,8 +104,10 @@ def _naming(scores: Tensor, wanted: Tensor) -> Tensor:
 
 def _guessing(scores: Tensor, batch: Batch) -> Tensor:
     """The loss of saying how likely each subject is for the first answer, where there is one: scores (B, subjects)."""
-    surprises = -scores.float().log_softmax(-1).gather(1, batch.guesses)  # (B, N_GUESSES)
-    return (surprises * batch.shares).sum() / batch.shares.sum().clamp(min=1)
+    all_surprises = -scores.float().log_softmax(-1)  # (B, subjects)
+    surprise = (all_surprises.gather(1, batch.guesses) * batch.shares).sum(1)  # (B,)
+    smoothed = torch.lerp(surprise, all_surprises.mean(1) * batch.shares.sum(1), NAMING_SMOOTHING)
+    return smoothed.sum() / batch.shares.sum().clamp(min=1)
 
 
 class Run:
@@ -145,13 +157,17 @@ class Run:
         done = self.done
         return min(1.0, (done + 1e-4) / WARM_UP, (1 - done) / (1 - CONSTANT)) if done < 1 else 0.0
 
+    def naming(self) -> float:
+        """How much naming counts now."""
+        return next(weight for since, weight in reversed(NAMING.items()) if self.done >= since)
+
     def learn(self, loss_of: Any, batch: Batch) -> float:
         """One step; gives the loss."""
         rate = self.rate()
         for optimizer, full in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = full * rate
-        loss = loss_of(batch)
+        loss = loss_of(batch, self.naming())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.others, 1.0)
         for optimizer, _ in self.optimizers:
