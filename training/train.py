@@ -58,12 +58,12 @@ class Pupil(nn.Module):
         self.part = nn.Linear(shape.n_embd, len(conversations.PARTS))
         self.by_words = nn.ModuleList(nn.Linear(shape.n_embd, n_subjects) for _ in BY_WORDS)
 
-    def forward(self, batch: Batch, naming: float = 1.0) -> Tensor:
+    def forward(self, batch: Batch, naming: float) -> Tensor:
         """The loss.
 
         Args:
             batch: What is learned from.
-            naming: The share of its full weight that naming has.
+            naming: How much naming counts beside predicting tokens.
         """
         ids = batch.ids[:, :-1]  # (B, T)
         with torch.autocast("cpu", torch.bfloat16):
@@ -138,10 +138,10 @@ class Run:
         self.average = {name: weight.detach().clone() for name, weight in self.pupil.named_parameters()}
         matrices = {name: p for name, p in self.pupil.named_parameters() if "layers" in name and p.dim() == 2}
         self.others = [p for name, p in self.pupil.named_parameters() if name not in matrices]
-        share = AGAIN if earlier else 1.0
+        self.share_of_rates = AGAIN if earlier else 1.0
         self.optimizers: list[tuple[torch.optim.Optimizer, float]] = [
-            (torch.optim.Muon(list(matrices.values()), momentum=0.95, weight_decay=0.02), share * MUON_RATE),
-            (torch.optim.AdamW(self.others, betas=(0.9, 0.95), weight_decay=0.0), share * ADAM_RATE),
+            (torch.optim.Muon(list(matrices.values()), momentum=0.95, weight_decay=0.02), MUON_RATE),
+            (torch.optim.AdamW(self.others, betas=(0.9, 0.95), weight_decay=0.0), ADAM_RATE),
         ]
         self.step = self.n_seen = self.epoch = self.n_in_epoch = 0
         self.seconds = 0.0
@@ -163,7 +163,7 @@ class Run:
 
     def learn(self, loss_of: Any, batch: Batch) -> float:
         """One step; gives the loss."""
-        rate = self.rate()
+        rate = self.share_of_rates * self.rate()
         for optimizer, full in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = full * rate
@@ -186,6 +186,7 @@ class Run:
             "pupil": self.pupil.state_dict(),
             "average": self.average,
             "optimizers": [optimizer.state_dict() for optimizer, _ in self.optimizers],
+            "share_of_rates": self.share_of_rates,  # so that it goes on as it began, whatever the command says now
             "at": (self.step, self.n_seen, self.epoch, self.n_in_epoch, self.seconds),
             "rng": torch.get_rng_state(),
         }
@@ -199,7 +200,7 @@ class Run:
             return
         state = torch.load(self.checkpoint)
         self.pupil.load_state_dict(state["pupil"])
-        self.average = state["average"]
+        self.average, self.share_of_rates = state["average"], state["share_of_rates"]
         for (optimizer, _), saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step, self.n_seen, self.epoch, self.n_in_epoch, self.seconds = state["at"]
