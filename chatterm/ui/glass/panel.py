@@ -6,7 +6,7 @@ It asks its source, and draws what comes; nothing here changes the chat. What it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -63,15 +63,6 @@ class GlassPanel(Vertical):
 
     class Left(Message):
         """The user goes on writing."""
-
-    class SettingsWanted(Message):
-        """The user wants to go on with the settings that were tried here."""
-
-        def __init__(self, changes: dict[str, Any], *, is_default: bool) -> None:
-            super().__init__()
-            self.changes = changes
-            self.is_default = is_default
-            """Whether they shall count everywhere; else in this conversation."""
 
     DEFAULT_CSS = """
     GlassPanel {
@@ -406,10 +397,6 @@ class GlassPanel(Vertical):
     @on(Shaper.Reshaped)
     def _reshape(self) -> None:
         self._draw()
-
-    @on(Shaper.Kept)
-    def _keep(self, event: Shaper.Kept) -> None:
-        self.post_message(self.SettingsWanted(event.changes, is_default=event.is_default))
 
     def action_copy_text(self) -> None:
         """Copy the view as text."""

@@ -37,7 +37,7 @@ from chatterm.ui.widgets.status import Status
 from chatterm.ui.widgets.suggestions import Suggestions
 
 if TYPE_CHECKING:
-    from chatterm.ui.glass.panel import GlassPanel
+    from chatterm.ui.glass.shaper import Shaper
     from chatterm.ui.screens.glass_by_hand import ByHand
 
 HIGH = 18
@@ -294,7 +294,7 @@ class ChatScreen(CommandScreen):
         else:
             self.notify("Ask something first, and let the answer end.", title="Nothing to compare yet")
 
-    async def on_glass_panel_settings_wanted(self, event: GlassPanel.SettingsWanted) -> None:
+    async def on_shaper_kept(self, event: Shaper.Kept) -> None:
         """Go on with settings that were tried, in this conversation or everywhere."""
         given_up = {section: dict.fromkeys(values) for section, values in event.changes.items()}
         try:
