@@ -1,10 +1,12 @@
-"""Promises about the wheel: it carries themes and data, and runs outside the checkout."""
+"""Promises about wheel and source archive: they carry what they need, and run outside the checkout."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -62,3 +64,14 @@ def test_the_wheel_carries_the_recommended_models(installed: Path) -> None:
     code = "from chatterm.hub.catalogue import recommended; made, models = recommended(); print(len(models))"
     done = run_outside(installed, "-c", code)
     assert int(done.stdout or 0) >= 10, done.stderr
+
+
+def test_the_source_archive_has_what_make_and_the_readme_need(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(build, check=True, cwd=ROOT, capture_output=True)
+    (path,) = tmp_path.glob("chatterm-*.tar.gz")
+    with tarfile.open(path) as archive:
+        found = {name.partition("/")[2] for name in archive.getnames()}
+    linked = re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text("utf-8"))
+    assert {"Makefile", "scripts/set_up.py", "constraints.txt", ".ci/run", *linked} <= found
+    assert not any(name.startswith("training/build/") for name in found)
