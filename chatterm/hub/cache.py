@@ -62,6 +62,7 @@ class Slot:
 
     def link(self) -> None:
         """Let the snapshot's name lead to the blob; on a disk without links it becomes the file itself."""
+        self.pointer.parent.mkdir(parents=True, exist_ok=True)  # it may have been taken for one that is left empty
         self.pointer.unlink(missing_ok=True)
         try:
             self.pointer.symlink_to(os.path.relpath(self.blob, self.pointer.parent))
@@ -267,11 +268,12 @@ def _links(top: Path) -> Iterator[Path]:
 
 
 def _prune(root: Path) -> None:
-    """Remove empty folders of a repository, references to snapshots that are gone, and it itself when nothing is left."""
-    for place, folders, _ in os.walk(root / "snapshots", topdown=False):
-        for name in folders:
-            with suppress(OSError):
-                Path(place, name).rmdir()  # only an empty one can be
+    """Remove empty folders of a repository, references to snapshots that are gone, and it itself when nothing is left.
+
+    While a file of it is fetched, or waits to be, empty folders stay: one is for that file.
+    """
+    if not any((root / "blobs").glob("*.incomplete")):
+        _remove_empty(root / "snapshots")
     there = {snapshot.name for snapshot in _subfolders(root / "snapshots")}
     for reference in list((root / "refs").rglob("*")):
         if reference.is_file() and reference.read_text(encoding="utf-8").strip() not in there:
@@ -279,6 +281,14 @@ def _prune(root: Path) -> None:
     if not there and not any((root / "blobs").glob("*")):
         shutil.rmtree(root)
         shutil.rmtree(folder() / ".locks" / root.name, ignore_errors=True)
+
+
+def _remove_empty(top: Path) -> None:
+    """Remove the folders below a folder that hold nothing."""
+    for place, folders, _ in os.walk(top, topdown=False):
+        for name in folders:
+            with suppress(OSError):
+                Path(place, name).rmdir()  # only an empty one can be
 
 
 def hash_of(path: Path) -> str:

@@ -354,6 +354,28 @@ async def test_cancelling_leaves_what_another_download_wants(hub: FakeHub) -> No
     assert hub.bodies()[-1].range == f"bytes={n_kept}-"
 
 
+async def test_cancelling_one_file_lets_another_of_its_repository_end(hub: FakeHub) -> None:
+    other = "Tiny-Q8_0.gguf"
+    hub.add(REPO, other, content(1_000_000, 2))
+    hub.faults.before_body = lambda: hold(hub)
+    async with started() as queue:
+        key = queue.add(REPO, FILE).id
+        await held(hub)
+        queue.pause(key)
+        n_kept = await until_paused(hub)
+        queue.add(REPO, other)
+        await until_true(lambda: len(hub.bodies()) == 2)
+        await held(hub, n_kept + 4 * PIECE)
+
+        queue.cancel(key)
+        await until_true(lambda: len(partials()) == 1)
+        assert len(list(cache.folder().glob("*/snapshots/*"))) == 1
+        hub.faults.release.set()
+        done = await until_state(queue, DONE)
+
+    assert Path(done.path).read_bytes() == content(1_000_000, 2)
+
+
 async def test_cancelling_a_split_model_removes_the_parts_that_it_brought(hub: FakeHub) -> None:
     names = [f"Big-Q4_K_M-0000{n}-of-00003.gguf" for n in (1, 2, 3)]
     for n, name in enumerate(names):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -191,6 +192,15 @@ def test_what_other_names_lead_to_stays() -> None:
     assert here.delete(here.model("one")) == 0
     assert path.with_name("same.gguf").read_bytes() == b"shared"
     assert (cache.repo_folder("lab/One") / "refs" / "main").exists()
+
+
+def test_a_file_gets_its_name_although_its_folder_is_gone() -> None:
+    slot = cache.Slot("lab/One", "0" * 40, "sub/one.gguf", "a" * 64)
+    slot.make_folders()
+    slot.blob.write_bytes(b"1")
+    shutil.rmtree(slot.root / "snapshots")
+    slot.link()
+    assert slot.pointer.read_bytes() == b"1"
 
 
 def test_other_tools_read_the_cache_after_a_removal() -> None:
