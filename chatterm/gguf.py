@@ -131,9 +131,7 @@ class GgufHeader(msgspec.Struct, frozen=True):
     @property
     def n_vocab(self) -> int:
         """Tokens in the vocabulary."""
-        tokens = self.metadata.get("tokenizer.ggml.tokens", ())
-        length = tokens.length if isinstance(tokens, Array) else len(tokens)
-        return length or self.number("vocab_size")
+        return self.length("tokenizer.ggml.tokens") or self.number("vocab_size")
 
     @property
     def n_experts(self) -> int:
@@ -168,6 +166,11 @@ class GgufHeader(msgspec.Struct, frozen=True):
     def number(self, key: str) -> int:
         """A number of the architecture's own keys, such as "context_length"; 0 where there is none."""
         return _whole(self.metadata.get(f"{self.architecture}.{key}", 0))
+
+    def length(self, key: str) -> int:
+        """How long a list is; 0 where there is none."""
+        value = self.metadata.get(key)
+        return value.length if isinstance(value, Array) else len(value) if isinstance(value, list) else 0
 
     def _per_layer(self, key: str, default: int) -> tuple[int, ...]:
         """A value for each layer, from a list or from one number for all."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from chatterm.gguf import Array, GgufHeader, Tensor
+from chatterm.gguf import GgufHeader, Tensor
 from chatterm.quantizations import BYTES_PER_VALUE
 
 _PROCESS_BYTES = 58_000_000
@@ -84,7 +84,7 @@ def memory_needed(
         weights,
         kv_cache_bytes(header, n_ctx, type_k, type_v),
         compute_bytes(header, n_ctx, n_batch, flash_attention),
-        _PROCESS_BYTES + _TOKEN_BYTES * header.n_vocab + _MERGE_BYTES * _length(header, "tokenizer.ggml.merges"),
+        _PROCESS_BYTES + _TOKEN_BYTES * header.n_vocab + _MERGE_BYTES * header.length("tokenizer.ggml.merges"),
         copied,
     )
 
@@ -161,9 +161,3 @@ def _copied(header: GgufHeader, system_info: str) -> Iterator[Tensor]:
         is_multiplied = tensor.name != "token_embd.weight" or is_tied
         if tensor.type in types and is_multiplied and len(tensor.shape) > 1 and tensor.shape[1] % 8 == 0:
             yield tensor
-
-
-def _length(header: GgufHeader, key: str) -> int:
-    """How long a list of the header is."""
-    value = header.metadata.get(key)
-    return value.length if isinstance(value, Array) else len(value) if isinstance(value, list) else 0

@@ -15,6 +15,7 @@ from support.tiny_models import ARCHITECTURES, CHATML, write_chain, write_model
 from chatterm import quantizations
 from chatterm.errors import ModelNotFound, ModelUnreadable
 from chatterm.gguf import Array, GgufHeader, parse_header, read_header
+from chatterm.model_facts import facts
 from chatterm.need import memory_needed
 
 
@@ -93,6 +94,15 @@ def test_long_lists_are_stepped_over_and_short_ones_kept(tmp_path: Path) -> None
         )
     )
     assert hybrid.n_kv_heads == (0, 2, 0)
+
+
+@pytest.mark.parametrize(("kind", "value"), [(4, struct.pack("<I", 7)), (7, b"\1"), (8, struct.pack("<Q", 1) + b"x")])
+def test_a_vocabulary_that_is_no_list_counts_for_nothing(kind: int, value: bytes) -> None:
+    keys = (key("tokenizer.ggml.tokens", kind, value), key("tokenizer.ggml.merges", kind, value))
+    model = parsed(file_with(*keys))
+    assert model.n_vocab == 0
+    assert facts(model)
+    assert memory_needed(model, 512).total_bytes > 0
 
 
 def test_a_header_is_fetched_in_few_pieces_and_no_further(tmp_path: Path) -> None:
