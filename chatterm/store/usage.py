@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chatterm.conversation import ModelUse, UsedIn
+from chatterm.store.rows import clean
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -38,7 +39,7 @@ _CONVERSATIONS = f"""
 
 def of_model(connection: Connection, path: str, hash: str, limit: int) -> ModelUse:
     """What a model's file was used for; the same file under another path is known by its hash."""
-    values = {"path": path, "hash": hash, "limit": limit}
+    values = {"path": clean(path), "hash": hash, "limit": limit}
     n_replies, n_generated, decode_seconds, n_read, prefill_seconds, last = connection.execute(
         _MEASURES, values
     ).fetchone()

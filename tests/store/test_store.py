@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import stat
 from pathlib import Path
@@ -320,3 +321,12 @@ async def test_what_a_model_was_used_for_is_told_by_the_records_of_its_replies(s
     assert [(one.title, one.n_replies) for one in used.conversations] == [("After it was moved?", 1), ("First?", 2)]
     assert (await store.model_use("/models/tiny.gguf")).n_replies == 2
     assert (await store.model_use("/models/other.gguf", "")).n_replies == 0
+
+
+async def test_what_a_model_was_used_for_is_told_also_where_its_name_is_no_utf_8(store: Store) -> None:
+    path = os.fsdecode(b"/models/caf\xe9.gguf")
+    conversation, question = await store.start("Un café?")
+    reply = await store.begin_reply(conversation.id, question.id, RECORD)
+    record = msgspec.structs.replace(RECORD, model_path=path)
+    await store.finish_reply(reply.id, TurnState.FINISHED, "Oui.", "", record)
+    assert (await store.model_use(path)).n_replies == 1
