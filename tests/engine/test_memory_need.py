@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.shaped_models import Shape, Type, write_shaped
+from support.tiny_models import write_model
 from support.worker_memory import measure
 
 from chatterm.engine.local import LocalEngine
@@ -85,6 +86,31 @@ async def _loaded_with(free: int, model: Path, weights: int) -> Loaded:
         await engine.close()
     assert isinstance(events[-1], Loaded)
     return events[-1]
+
+
+@pytest.mark.parametrize("n_ctx_train", [256, 1024])
+async def test_little_memory_gives_no_window_larger_than_the_model_was_trained_for(
+    tmp_path: Path, n_ctx_train: int
+) -> None:
+    path = write_model(tmp_path / "model.gguf", n_ctx=n_ctx_train, n_vocab=100_000)
+    own = 8 * MIB  # less than the weights, more than the window
+    engine = LocalEngine(command=(sys.executable, "-c", _WORKER_THAT_HAS.format(free=own)))
+    try:
+        events = [event async for event in engine.load(path, LoadOptions())]
+    finally:
+        await engine.close()
+    assert isinstance(events[-1], Loaded)
+    assert events[-1].model.n_ctx == events[-1].model.n_ctx_train == n_ctx_train
+    assert any("Memory is tight" in note for note in events[-1].notes)
+
+
+_WORKER_THAT_HAS = """
+import runpy
+from chatterm import memory
+
+memory.free_bytes = lambda: {free}
+runpy.run_module("chatterm.engine.worker", run_name="__main__")
+"""
 
 
 _WORKER_WITH_A_SMALL_GPU = """

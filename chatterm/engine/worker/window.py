@@ -91,8 +91,10 @@ class WindowMaker:
         if cost.bytes_for(wanted) <= free_bytes - mapped_bytes:
             return wanted
         largest = cost.largest(free_bytes) // 256 * 256
-        size = wanted if asked else max(cost.largest(free_bytes - mapped_bytes) // 256 * 256, min(_MODEST_CTX, largest))
-        if _SMALLEST_CTX <= size <= largest:
+        size = wanted
+        if not asked:
+            size = min(wanted, max(cost.largest(free_bytes - mapped_bytes) // 256 * 256, min(_MODEST_CTX, largest)))
+        if min(_SMALLEST_CTX, wanted) <= size <= largest:
             if cost.bytes_for(size) > free_bytes - mapped_bytes:
                 self._notes.append("Memory is tight: parts of the model are read from the disk again, which is slow.")
             return size
