@@ -13,7 +13,7 @@ from pathlib import Path
 def _folder(variable: str, kind: str) -> Path:
     """The folder named by an environment variable, or the platform's own."""
     if chosen := os.environ.get(variable):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     import platformdirs  # late: the variables spare it
 
     return Path(getattr(platformdirs, f"user_{kind}_dir")("chatterm", appauthor=False))
@@ -79,6 +79,17 @@ def shipped_themes_folder() -> Path:
     package = Path(__file__).parent
     inside = package / "themes"
     return inside if inside.is_dir() else package.parent / "themes"
+
+
+def expanded(path: str) -> Path:
+    """A path with `~` filled in; where there is no user of that name it stays as it was written.
+
+    Example: "~/models" -> /home/ada/models; "~nobody-here/x" -> ~nobody-here/x
+    """
+    try:
+        return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises where there is no such user
+    except ValueError:  # a NUL in the user's name
+        return Path(path)
 
 
 def ensure(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from support.waiting import wait_for
 from textual.app import App
 from textual.events import Paste
 from textual.pilot import Pilot
-from textual.widgets import OptionList
+from textual.widgets import Input, OptionList
 
 from chatterm.address import Address, RemoteModel
 from chatterm.engine.connection import ListedModel
@@ -173,6 +173,31 @@ async def test_path_of_a_file_can_be_typed(tmp_path: Path):
         await pilot.press("enter")
         await wait_for(pilot, lambda: app.given)
     assert app.given == [file]
+
+
+@pytest.mark.parametrize("typed", ["~no-such-user", "~no-such-user/x.gguf", "~\x00", "/" + "x" * 5000])
+async def test_path_that_leads_nowhere_can_be_typed(typed: str):
+    app = Bare(MODELS)
+    async with app.run_test() as pilot:
+        await listed(pilot, app, 3)
+        app.post_message(Paste(typed))
+        await wait_for(pilot, lambda: "No model matches" in str(app.picker.query_one("#empty").render()))
+
+
+async def test_names_of_files_cannot_steer_the_terminal(tmp_path: Path):
+    folder = tmp_path / "\x1b[31m"
+    folder.mkdir()
+    file = folder / "odd\x1b]52;c;aGk=\x07.gguf"
+    file.write_bytes(b"GGUF")
+    there = Library(Settings().merged({"models": {"folders": [str(folder)]}}), None).local_models()
+    for models in ([], there):  # once as a file that is typed, once as a model that is here
+        app = Bare(models)
+        async with app.run_test() as pilot:
+            app.picker.query_one(Input).value = str(file)
+            await wait_for(pilot, lambda app=app: app.names == ["odd\ufffd]52;c;aGk=\ufffd"])
+            assert "\x1b" not in str(app.picker.query_one(OptionList).options[0].prompt)
+            await pilot.press("enter")
+            await wait_for(pilot, lambda app=app: app.given == [file])
 
 
 async def test_models_are_listed_in_a_thread_after_the_screen_is_drawn():

@@ -17,10 +17,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from chatterm import paths
 from chatterm.address import Address, RemoteModel
 from chatterm.engine.listing import Listing
 from chatterm.library import LocalModel
-from chatterm.text import amount
+from chatterm.text import amount, line
 from chatterm.ui.commands import key_of
 from chatterm.ui.messages import RunCommand
 from chatterm.ui.widgets.banner import Action
@@ -59,7 +60,7 @@ def typed_files(text: str) -> list[Path]:
     """The GGUF files that a typed path means: the file, or those in the folder; none when it is no path."""
     if not text.startswith(("/", "~", ".")):
         return []
-    path = Path(text).expanduser()
+    path = paths.expanded(text)
     try:
         if path.is_file():
             return [path.absolute()]
@@ -151,9 +152,9 @@ class ModelPicker(ModalScreen[Address | None]):
         problems = [
             f"{listing.server.name}: {listing.error.message}" for listing in self.listings if listing.error is not None
         ]
-        line = self.query_one("#servers", Static)
-        line.update("\n".join(problems))
-        line.display = bool(problems)
+        told = self.query_one("#servers", Static)
+        told.update("\n".join(problems))
+        told.display = bool(problems)
 
     @work(exclusive=True, group="models")
     async def list_models(self) -> None:
@@ -181,7 +182,7 @@ class ModelPicker(ModalScreen[Address | None]):
         options = self.query_one(OptionList)
         chosen = self._chosen(text)
         options.clear_options()
-        options.add_options(Option(line, id=name) for name, (_, line) in rows.items())
+        options.add_options(Option(shown, id=name) for name, (_, shown) in rows.items())
         current = next((i for i, model in enumerate(models) if self._is_current(model)), 0)
         places = {name: place for place, name in enumerate(rows)}
         options.highlighted = places.get(chosen, places.get(self.current, current)) if rows else None
@@ -245,7 +246,9 @@ class ModelPicker(ModalScreen[Address | None]):
         where = (model.repo or str(model.path.parent), model.source)
         facts = (model.quantization, amount(model.size_bytes), *((ABOUT_TUTOR,) if model.is_built_in else where))
         return Content.assemble(
-            mark, (model.name, "bold"), ("\n  " + " · ".join(fact for fact in facts if fact), "$foreground-muted")
+            mark,
+            (line(model.name), "bold"),
+            ("\n  " + line(" · ".join(fact for fact in facts if fact)), "$foreground-muted"),
         )
 
 
@@ -273,4 +276,4 @@ def _rows(listing: Listing) -> list[_Row]:
 
 def _file_line(file: Path) -> Content:
     """A file that was typed."""
-    return Content.assemble("  ", (file.stem, "bold"), (f"\n  {file.parent}", "$foreground-muted"))
+    return Content.assemble("  ", (line(file.stem), "bold"), (f"\n  {line(str(file.parent))}", "$foreground-muted"))
