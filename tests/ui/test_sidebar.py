@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import datetime
 
 from support.app import make_app
@@ -36,6 +38,12 @@ async def fill(titles: list[str]) -> None:
             await store.create(title)
     finally:
         await store.close()
+
+
+def make_old(title: str) -> None:
+    """Let a conversation in the store be of another year."""
+    with closing(sqlite3.connect(paths.store_file())) as database, database:
+        database.execute("UPDATE conversations SET updated_at = ? WHERE title = ?", (at("2020-05-01T08:00"), title))
 
 
 async def test_more_are_read_when_the_end_comes_into_view() -> None:
@@ -78,3 +86,22 @@ async def test_long_and_strange_titles_take_one_row() -> None:
         options = sidebar.query_one(ConversationList)
         assert [str(option.prompt).strip() for option in options.options if option.id][-1] == "[red]not markup[/]"
         assert options.virtual_size.height == 4
+
+
+async def test_after_a_deletion_the_cursor_is_on_a_conversation_whatever_its_day() -> None:
+    await fill(["of another year", "the last of today", "the first of today"])
+    make_old("of another year")
+    app = make_app()
+    async with app.run_test(size=(120, 36)) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen)
+        sidebar = app.chat_screen.sidebar
+        await wait_for(pilot, lambda: len(sidebar.conversations) == 3)
+        sidebar.focus_list()
+        await pilot.press("home", "down", "d")
+        await wait_for(pilot, lambda: len(sidebar.conversations) == 2)
+        assert sidebar.highlighted
+        assert sidebar.highlighted.title == "of another year"
+        await pilot.press("d")
+        await wait_for(pilot, lambda: len(sidebar.conversations) == 1)
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: app.chat_screen.header.title == "the first of today")

@@ -296,8 +296,8 @@ class Sidebar(Vertical):
         with self.app.batch_update():
             rows.set_options(self._options())
             rows.highlighted = self._row_of(wanted)
-            if rows.highlighted is None and rows.has_focus:  # it is gone: the next one takes its place
-                rows.highlighted = row
+            if rows.highlighted is None and rows.has_focus and row is not None:
+                rows.highlighted = self._row_near(row)  # it is gone: the next one takes its place
             rows.scroll_to(y=top, animate=False)
 
     def _options(self) -> Iterator[Option]:
@@ -319,6 +319,11 @@ class Sidebar(Vertical):
         """Where a conversation stands in the list; None when it is not there."""
         ids = [option.id for option in self.rows.options]
         return ids.index(str(wanted)) if str(wanted) in ids else None
+
+    def _row_near(self, row: int) -> int | None:
+        """Where the first conversation from a row on stands, else the last one before it; None when there is none."""
+        taken = [each for each, option in enumerate(self.rows.options) if not option.disabled]
+        return next((each for each in taken if each >= row), taken[-1] if taken else None)
 
     def watch_current_id(self) -> None:
         """Mark the conversation that is open."""
