@@ -96,6 +96,8 @@ class ChatApp(App[None]):
         self._chat_screen: ChatScreen | None = None
         self._make_downloads = make_downloads
         self._desk: Desk | None = None
+        self._is_closing = False
+        """Whether what is open is being closed: nothing new is begun."""
         self._lost = ""
         """What could not be kept, said when the screen is gone."""
         gc.disable()  # until all is there: collections in between only look at what stays
@@ -127,6 +129,8 @@ class ChatApp(App[None]):
     @work(exclusive=True, group="open")
     async def open(self) -> None:
         """Take the place of the outlines by the chat screen, and start."""
+        if self._is_closing:
+            return
         self._engine = self._make_engine()
         self.warm_up(self._engine)
         await asyncio.sleep(0)  # the worker process starts beside the imports that follow
@@ -154,6 +158,8 @@ class ChatApp(App[None]):
     @work(exclusive=True, group="start")
     async def start(self) -> None:
         """Open the store, show the conversations, load the model."""
+        if self._is_closing:
+            return
         try:
             chat = self._chat = self._chat or await self._join()
             await self.chat_screen.begin(chat, continue_latest=self._continue_latest)
@@ -405,7 +411,9 @@ class ChatApp(App[None]):
     async def _close(self) -> None:
         """Stop the reply, keep the draft, end the engine and the store; once, whatever hangs."""
         gc.enable()
-        self.workers.cancel_group(self, "start")  # it would go on with what is closed here
+        self._is_closing = True
+        for group in ("open", "start"):
+            self.workers.cancel_group(self, group)  # it would go on with what is closed here
         chat, self._chat = self._chat, None
         engine, self._engine = self._engine, None
         desk, self._desk = self._desk, None

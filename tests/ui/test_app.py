@@ -233,6 +233,46 @@ async def test_quitting_while_the_first_model_is_looked_for_is_no_crash(monkeypa
         await wait_for(pilot, lambda: not app.is_running)
 
 
+async def start_ends(app: ChatApp) -> None:
+    """Let all that the start began come to its end."""
+    while any(worker.group in ("open", "start") for worker in app.workers):
+        await asyncio.sleep(0)
+
+
+async def test_quitting_during_the_start_begins_nothing_new() -> None:
+    engine = ScriptedEngine()
+    app = make_app(engine=engine)
+    make_library = app._make_library
+
+    def make_library_and_quit() -> Library:
+        app.run_worker(app.action_quit())  # between two steps of the start, which a key might miss
+        return make_library()
+
+    engine.close = lambda: start_ends(app)  # type: ignore[method-assign]
+    app._make_library = make_library_and_quit
+    async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: not app.is_running)
+
+
+async def test_trying_again_while_chatterm_closes_begins_nothing_new() -> None:
+    engine = ScriptedEngine()
+    app = make_app(engine=engine)
+
+    async def fail() -> Store:
+        raise StoreDamaged("conversations.db is not a database.", "Move it away, then try again.")
+
+    async def try_again() -> None:
+        app.action_retry()
+        await start_ends(app)
+
+    engine.close = try_again  # type: ignore[method-assign]
+    app._open_store = fail
+    async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: app.chat_screen.models.has_class("-shown"))
+        await pilot.press("ctrl+q")
+        await wait_for(pilot, lambda: not app.is_running)
+
+
 async def test_a_copy_goes_to_the_systems_own_tool_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     got = tmp_path / "got"
     tool = tmp_path / "xclip"
