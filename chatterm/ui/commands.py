@@ -121,6 +121,8 @@ COMMANDS: tuple[Command, ...] = (
             when="is_open", footer=True, group="chatterm", where="app"),
     Command("retry", "", "Open conversations", "Try again to open the conversations, after a failure",
             when="is_closed", group="chatterm", where="app"),
+    Command("dismiss_banner", "", "Dismiss the notice", "Take down the notice above the prompt, as its button does",
+            when="has_notice", group="chatterm"),
     Command("choose_theme", "", "Theme", "Change the colours", group="chatterm", where="app"),
     Command("help", "f1", "Help", "Show all keys", footer=True, group="chatterm", where="app"),
     Command("command_palette", "ctrl+p", "Palette", "Search for a command by its name",

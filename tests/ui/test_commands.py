@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from support.app import make_app
+from pathlib import Path
+
+from support.app import make_app, model_file
 from support.waiting import wait_for
 from textual.pilot import Pilot
 
+from chatterm.engine.scripted import ScriptedEngine
+from chatterm.errors import WorkerDied
 from chatterm.settings import Settings
 from chatterm.ui.app import ChatApp
 from chatterm.ui.commands import COMMANDS, SAME_KEYS, checked_keymap, shown
@@ -135,6 +139,16 @@ async def test_the_palette_finds_a_command_by_a_word_of_its_help() -> None:
     async with app.run_test(size=(120, 36)) as pilot:
         await choose_in_palette(app, pilot, "temperature")
         await wait_for(pilot, lambda: type(app.screen).__name__ == "SettingsScreen")
+
+
+async def test_the_palette_dismisses_a_notice_while_there_is_one(tmp_path: Path) -> None:
+    engine = ScriptedEngine(load_error=WorkerDied("It ended.", "Start it again."))
+    app = make_app(engine=engine, with_model=False, model=str(model_file(tmp_path)))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen.models.has_class("-shown"))
+        await choose_in_palette(app, pilot, "Dismiss")
+        await wait_for(pilot, lambda: not app.chat_screen.models.has_class("-shown"))
+        assert app.chat_screen.check_action("dismiss_banner", ()) is None
 
 
 async def test_a_click_in_the_footer_and_in_the_header_does_the_command() -> None:

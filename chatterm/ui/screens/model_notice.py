@@ -79,6 +79,10 @@ class ModelNotice(Banner):
         assert self._state.chat is not None
         return self._state.chat
 
+    def watch_subject(self, subject: str) -> None:
+        """What is shown can be dismissed."""
+        self._state.has_notice = bool(subject)
+
     @work(exclusive=True, group="load")
     async def load(self, address: Address, *, is_pick: bool = False) -> None:
         """Load a model with progress, after the reply that runs; the conversation stays readable.

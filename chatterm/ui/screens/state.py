@@ -28,6 +28,8 @@ class State:
         """Whether messages wait to be sent."""
         self.has_deleted = False
         """Whether a deletion can be taken back."""
+        self.has_notice = False
+        """Whether there is a notice above the prompt."""
 
     @property
     def is_open(self) -> bool:
