@@ -340,6 +340,11 @@ class ChatApp(App[None]):
         """A conversation brings its own model."""
         await self.choice.load_named(event.name)
 
+    def on_model_notice_load_ended(self) -> None:
+        """Another model may answer now, which the models screen says, too."""
+        if self._desk is not None:
+            self._desk.show_model()
+
     def _use_settings(self, chosen: Settings) -> None:
         """These settings count from now on."""
         self.settings = self.library.settings = chosen

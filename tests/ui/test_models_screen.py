@@ -453,6 +453,28 @@ async def test_the_model_that_answers_is_not_deleted(two_here: Settings, tmp_pat
     assert (tmp_path / "own" / "second-Q4_K_M.gguf").is_file()
 
 
+async def test_the_list_says_which_model_answers_when_another_one_arrives(
+    hub: FakeHub, two_here: Settings, gguf: bytes
+) -> None:
+    async with opened(make_app(settings=two_here, with_model=False, model="second")) as (pilot, app):
+        await search(pilot, app, "tiny", "Tiny-Chat")
+        await pilot.press("enter")
+        await sees(pilot, r"F16 .*too big")
+        hub.faults.hold_after = len(gguf) // 2
+        await pilot.press("enter")
+        await on_page(pilot, app, "downloads")
+        await wait_for(pilot, hub.faults.reached.is_set)
+        app.desk.open("here")
+        await sees(pilot, "● second-Q4_K_M")
+        hub.faults.release.set()
+        screen = await sees(pilot, "● Tiny-Chat-Q4_K_M")
+        assert "● second-Q4_K_M" not in screen
+        await pilot.press("end", "d")
+        await wait_for(pilot, lambda: "It answers now" in notices(app))
+        await pilot.press("up", "d")
+        await sees(pilot, "Deleted second-Q4_K_M")
+
+
 async def test_details_tell_what_the_file_says_and_how_it_was_used(two_here: Settings):
     app = make_app("The answer.", settings=two_here, with_model=False, model="second")
     async with opened(app, size=(120, 50)) as (pilot, app):

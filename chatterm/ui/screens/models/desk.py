@@ -58,9 +58,7 @@ class Desk:
         elif self._app.screen is self._chat:
             from chatterm.ui.screens.models.screen import ModelsScreen  # late: not needed at the start
 
-            model = self._chat.state.chat.model if self._chat.state.chat else None
-            current = model.path if model else ""
-            self._screen = ModelsScreen(self._library, self._downloads, self.arrivals, page, current, self._usage)
+            self._screen = ModelsScreen(self._library, self._downloads, self.arrivals, self._current, page, self._usage)
             self._app.push_screen(self._screen, self._take)
 
     def toggle(self) -> None:
@@ -69,6 +67,16 @@ class Desk:
             self._screen.dismiss(None)
         else:
             self.open("here" if self._has_others else "recommended")
+
+    def show_model(self) -> None:
+        """Another model may answer now: say so where they are listed."""
+        if self._screen is not None:
+            self._screen.show_model()
+
+    def _current(self) -> str:
+        """The file of the model that answers now; empty for none."""
+        model = self._chat.state.chat.model if self._chat.state.chat else None
+        return model.path if model else ""
 
     def _take(self, path: Path | None) -> None:
         """The models screen was closed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from textual import work
@@ -47,17 +47,17 @@ class HerePane(Pane[LocalModel]):
         Binding("f5", "look_again", "Look again", show=False),
     ]
 
-    def __init__(self, library: Library, current: str = "", *, id: str | None = None) -> None:
+    def __init__(self, library: Library, in_use: Callable[[], str], *, id: str | None = None) -> None:
         """An empty list.
 
         Args:
             library: Knows what is here.
-            current: The file of the model that answers now.
+            in_use: Tells the file of the model that answers now; empty for none.
             id: As any widget's.
         """
         super().__init__(id=id)
         self._library = library
-        self._in_use = current
+        self._in_use = in_use
         self._fits: dict[str, Fit | None] = {}
         """By path; None where the file does not tell."""
 
@@ -75,7 +75,7 @@ class HerePane(Pane[LocalModel]):
         if not self.is_attached:
             return
         things = {str(model.path): model for model in models}
-        self._show_all(things, current or ("" if self.things else self._in_use))
+        self._show_all(things, current or ("" if self.things else self._in_use()))
         await self._judge(things)
 
     def _show_all(self, things: Mapping[str, LocalModel], current: str = "") -> None:
@@ -142,7 +142,7 @@ class HerePane(Pane[LocalModel]):
         return hints
 
     def _is_in_use(self, model: LocalModel) -> bool:
-        return str(model.path) == self._in_use
+        return str(model.path) == self._in_use()
 
     def action_take(self) -> None:
         """Chat with it."""

@@ -6,6 +6,7 @@ It gives the model that the user wants to chat with; loading it is for whoever o
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -55,8 +56,8 @@ class ModelsScreen(ModalScreen[Path | None]):
         library: Library,
         downloads: Downloads,
         arrivals: Arrivals,
+        current: Callable[[], str],
         page: Page = "here",
-        current: str = "",
         usage: Usage | None = None,
     ) -> None:
         """The screen.
@@ -65,8 +66,8 @@ class ModelsScreen(ModalScreen[Path | None]):
             library: What is here, and what the Hub has.
             downloads: The queue.
             arrivals: Told when a download is waited for.
+            current: Tells the file of the model that answers now; empty for none.
             page: Which one is open at first.
-            current: The file of the model that answers now.
             usage: Tells how a model was used here so far.
         """
         super().__init__()
@@ -118,6 +119,11 @@ class ModelsScreen(ModalScreen[Path | None]):
         self.first_page = page
         for tabs in self.query(TabbedContent):
             tabs.active = page
+
+    def show_model(self) -> None:
+        """Another model may answer now."""
+        for pane in self.query(HerePane):
+            pane.look()
 
     def action_page(self, by: int) -> None:
         """Open the next page."""
