@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+from chatterm import paths
 from chatterm.errors import HubError
 from chatterm.hub import names
 from chatterm.text import line
@@ -96,7 +97,7 @@ def folder() -> Path:
 
 def expanded(path: str) -> Path:
     """A path with `~` and variables filled in, as huggingface_hub does."""
-    return Path(os.path.expandvars(path)).expanduser()
+    return paths.expanded(os.path.expandvars(path))
 
 
 def repo_folder(repo: str) -> Path:

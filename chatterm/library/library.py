@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from chatterm import gguf, layers, tutor
+from chatterm import gguf, layers, paths, tutor
 from chatterm.address import Address, RemoteModel
 from chatterm.engine import servers
 from chatterm.errors import EngineError, ModelNotFound
@@ -82,10 +82,10 @@ class Library:
         """
         if not name.strip():
             raise ModelNotFound("No model was chosen.", naming.how_to_get_one(self.local_models()))
-        path = Path(name).expanduser()
-        if path.is_file():
+        path = paths.expanded(name)
+        if os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where it may not look
             return path.absolute()
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - as above
             raise ModelNotFound(f"{line(name)} is a folder.", "Name one of the GGUF files in it.")
         remote = servers.address(name, self.settings.servers)
         # Ollama's "mistral:7b" is named like a model of the server "mistral": what is here goes nowhere.
@@ -120,7 +120,7 @@ class Library:
         if isinstance(picked, RemoteModel):
             if servers.find(picked.server, self.settings.servers) is not None:
                 return picked
-        elif picked is not None and picked.is_file():
+        elif picked is not None and os.path.isfile(picked):  # noqa: PTH113 - Path.is_file raises where it may not look
             return picked
         if tutor.is_tutor(picked) and self._built_in is not None:  # that of an installation that has moved
             return self._built_in

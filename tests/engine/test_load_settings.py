@@ -58,6 +58,7 @@ async def test_a_template_of_ones_own_is_used(
         ("long.jinja", "long.jinja is too long"),
         ("binary.jinja", "binary.jinja is not UTF-8 text"),
         ("empty.jinja", "empty.jinja is empty"),
+        ("~no-such-user/mine", "~no-such-user/mine cannot be read: No such file"),
     ],
 )
 async def test_a_template_that_does_not_work_is_said_and_the_models_own_is_used(

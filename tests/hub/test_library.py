@@ -146,6 +146,17 @@ def test_a_path_is_a_name_and_stays_a_link(tmp_path: Path, monkeypatch: pytest.M
     assert library().find("here.gguf") == tmp_path / "here.gguf"
 
 
+@pytest.mark.parametrize("name", ["~no-such-user/x.gguf", "~no-such-user", "~\x00", "/" + "x" * 5000])
+def test_a_path_that_cannot_be_looked_at_is_no_model(name: str) -> None:
+    with pytest.raises(ModelNotFound, match="There is no model"):
+        library().find(name)
+    assert library().first("", Path(name), "") is None, "nor is it missed when it was picked last"
+
+
+def test_a_folder_of_an_unknown_user_holds_no_models() -> None:
+    assert library(Path("~no-such-user")).local_models() == []
+
+
 def test_an_exact_name_wins_over_parts_of_others() -> None:
     path = in_cache("lab/One", "one.gguf")
     in_cache("lab/One-more", "one-more.gguf", etag="b" * 64)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
+from chatterm import paths
 from chatterm.engine.worker.template import ChatTemplate, Specials
 from chatterm.text import line
 
@@ -43,7 +43,7 @@ def _source(chosen: str) -> str:
     """
     if re.search(r"\{[{%#]|\n", chosen.strip()):
         return chosen
-    with Path(chosen.strip()).expanduser().open("rb") as file:
+    with paths.expanded(chosen.strip()).open("rb") as file:
         content = file.read(_LARGEST_BYTES + 1)
     if len(content) > _LARGEST_BYTES:
         raise ValueError("is too long for a template")
