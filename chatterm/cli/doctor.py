@@ -86,16 +86,30 @@ def _folders() -> Iterator[Finding]:
         "configuration": paths.config_folder(),
         "logs": paths.log_folder(),
     }.items():
-        there = next(each for each in (folder, *folder.parents) if each.exists())
-        if not os.access(there, os.W_OK):
-            yield Finding(topic, f"{folder} cannot be written.", True, f"chmod u+w '{there}'")
+        there = _nearest(folder)
+        if not os.access(there, os.W_OK | os.X_OK):
+            yield Finding(topic, f"{folder} cannot be written.", True, _how_to_open(folder, there))
         else:
             yield Finding(topic, f"{folder}, {amount(shutil.disk_usage(there).free)} free")
 
 
+def _nearest(folder: Path) -> Path:
+    """A folder, or the nearest one above it that can be seen."""
+    return next(each for each in (folder, *folder.parents) if os.access(each, os.F_OK))
+
+
+def _how_to_open(folder: Path, there: Path) -> str:
+    """The command that lets a folder be written; where it is not there, by way of the nearest one that is."""
+    if there.stat().st_uid == os.getuid():
+        return f"chmod u+rwx '{there}'"
+    own = f"sudo chown -R \"$USER\" '{folder}'"
+    return own if there == folder else f"sudo mkdir -p '{folder}' && {own}"
+
+
 def _store() -> Iterator[Finding]:
-    if not paths.store_file().exists():
-        yield Finding("conversations", "none saved yet")
+    if not os.access(paths.store_file(), os.F_OK):
+        if os.access(_nearest(paths.data_folder()), os.X_OK):  # else nobody can tell, which is said above
+            yield Finding("conversations", "none saved yet")
         return
     from chatterm.cli.join import open_store
 
@@ -203,9 +217,10 @@ def _rpc(report: EngineReport, chosen: Settings) -> Iterator[Finding]:
 
 def _models(chosen: Settings) -> Iterator[Finding]:
     from chatterm.cli.join import HOW_TO_GET_ONE, make_library
+    from chatterm.hub import cache
 
     for folder in chosen.models.folders:
-        if not Path(folder).expanduser().is_dir():
+        if not os.path.isdir(cache.expanded(folder)):  # noqa: PTH112 - Path.is_dir raises where it may not look
             yield Finding("models", f"{folder} is no folder.", True, "Correct models.folders in the settings.")
     models = make_library(chosen).local_models()
     if not models:

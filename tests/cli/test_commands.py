@@ -6,11 +6,14 @@ import asyncio
 import json
 import os
 import re
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from support.command import run
+from support.command import DEADLINE_SECONDS, environment, run
 
 from chatterm import paths
 from chatterm.conversation import ReplyRecord, TurnState
@@ -76,6 +79,41 @@ def test_doctor_names_a_broken_settings_file_and_ends_with_1() -> None:
     (problem,) = [line for line in map(json.loads, done.stdout.splitlines()) if line["is_problem"]]
     assert problem["topic"] == "settings"
     assert "sampling.temperature" in problem["text"]
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_doctor_names_a_folder_that_may_not_be_entered_and_how_to_open_it(is_own: bool) -> None:
+    user = 65534 if os.geteuid() == 0 else None  # the superuser may enter everywhere
+    if user is None and not is_own:
+        pytest.skip("only the superuser can give a folder away")
+    with TemporaryDirectory() as top:
+        Path(top).chmod(0o755)
+        data = Path(top, "data")
+        data.mkdir(mode=0)
+        if user is not None and is_own:
+            os.chown(data, user, -1)
+        done = subprocess.run(
+            [sys.executable, "-m", "chatterm", "doctor", "--json"],
+            capture_output=True,
+            text=True,
+            env=environment(CHATTERM_DATA_HOME=str(data)),
+            user=user,
+            timeout=DEADLINE_SECONDS,
+            check=False,
+        )
+    assert done.returncode == 1, done.stderr
+    (found,) = [each for each in map(json.loads, done.stdout.splitlines()) if each["topic"] == "conversations"]
+    assert found["text"] == f"{data} cannot be written."
+    assert found["remedy"] == (f"chmod u+rwx '{data}'" if is_own else f"sudo chown -R \"$USER\" '{data}'")
+
+
+def test_doctor_names_a_models_folder_that_is_none() -> None:
+    paths.ensure(paths.settings_file().parent)
+    paths.settings_file().write_text('[models]\nfolders = ["~no-such-user", "$CHATTERM_CONFIG_HOME"]\n')
+    done = run("doctor", "--json")
+    assert done.returncode == 1, done.stderr
+    (problem,) = [each for each in map(json.loads, done.stdout.splitlines()) if each["is_problem"]]
+    assert problem["text"] == "~no-such-user is no folder."
 
 
 def test_doctor_names_the_command_that_mends_llama(tmp_path: Path) -> None:
