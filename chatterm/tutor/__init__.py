@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chatterm.address import Address
+from chatterm.text import line
 
 NAME = "Tutor (built in)"
 """What people read in lists of models."""
@@ -38,10 +39,10 @@ def is_tutor(address: str | Address | None) -> bool:
 
 
 def name_of(address: Address) -> str:
-    """What people call a model before it is loaded.
+    """What people call a model before it is loaded, fit to be shown.
 
     Example: Path("qwen-q8_0.gguf") -> "qwen-q8_0"; the tutor's file -> "Tutor (built in)"
     """
     if is_tutor(address):
         return NAME
-    return address.stem if isinstance(address, Path) else str(address)
+    return line(address.stem if isinstance(address, Path) else str(address))

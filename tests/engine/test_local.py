@@ -70,6 +70,17 @@ async def test_a_load_tells_its_stages_and_what_was_loaded(engine: LocalEngine, 
     assert model.hash.startswith("quick:")
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [("Tiny\x1b]52;c;aGk=\x07\n\x1b[31m one ", "Tiny\ufffd]52;c;aGk=\ufffd \ufffd[31m one"), (" ", "odd\ufffd[31m")],
+)
+async def test_what_a_file_calls_itself_cannot_steer_the_terminal(
+    engine: LocalEngine, tmp_path: Path, given: str, told: str
+) -> None:
+    event = await loaded(engine, write_model(tmp_path / "odd\x1b[31m.gguf", name=given))
+    assert event.model.name == told
+
+
 async def test_a_model_from_the_hub_cache_is_known_by_hash_and_repo(
     engine: LocalEngine, rambler: Path, tmp_path: Path
 ) -> None:

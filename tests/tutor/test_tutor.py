@@ -141,6 +141,10 @@ async def test_names_of_control_tokens_in_a_question_do_no_harm(engine: LocalEng
     assert reply.text
 
 
+def test_the_name_of_a_file_cannot_steer_the_terminal():
+    assert tutor.name_of(Path("/m/odd\x1b]52;c;aGk=\x07.gguf")) == "odd\ufffd]52;c;aGk=\ufffd"
+
+
 def test_another_installations_tutor_is_known_as_the_tutor():
     assert tutor.is_tutor(Path("/elsewhere/site-packages/chatterm/tutor") / tutor.FILE.name)
     assert not tutor.is_tutor(Path("/models") / tutor.FILE.name)

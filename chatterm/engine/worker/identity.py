@@ -10,6 +10,7 @@ from typing import Any
 
 from chatterm.layers import RECOMMENDATIONS, recommended_by
 from chatterm.quantizations import FILE_TYPES, named_in
+from chatterm.text import line
 
 _END_BYTES = 1 << 20
 _VALUE_BYTES = 4096
@@ -32,8 +33,8 @@ def quantization(file_type: str, path: Path) -> str:
 
 
 def name(given: str, path: Path) -> str:
-    """What to call a model: its own name, or that of its file, without the number of a part."""
-    return given.strip() or re.sub(r"-\d{5}-of-\d{5}$", "", path.stem)
+    """What to call a model: its own name, or that of its file, without the number of a part; fit to be shown."""
+    return line(given) or line(re.sub(r"-\d{5}-of-\d{5}$", "", path.stem))
 
 
 def recommended(llama: Any, model: Any) -> dict[str, Any]:

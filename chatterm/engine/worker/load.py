@@ -28,7 +28,7 @@ from chatterm.fit import gpu_layers
 from chatterm.gguf import read_header
 from chatterm.memory import free_bytes
 from chatterm.settings import LoadOptions
-from chatterm.text import amount
+from chatterm.text import amount, line
 
 Send = Callable[[Event], None]
 _PROGRESS_SECONDS = 0.05
@@ -149,7 +149,7 @@ class _Load:
         return ModelInfo(
             path=str(self.path),
             name=identity.name(identity.metadata(llama, pointer, "general.name"), self.path),
-            architecture=identity.metadata(llama, pointer, "general.architecture"),
+            architecture=line(identity.metadata(llama, pointer, "general.architecture")),
             quantization=identity.quantization(identity.metadata(llama, pointer, "general.file_type"), self.path),
             n_parameters=model.n_parameters,
             size_bytes=identity.file_bytes(self.path),
@@ -233,7 +233,7 @@ class _Load:
         if self.flag.is_set:
             return LoadCancelled("Loading was stopped.")
         reasons = self.library.log.errors
-        if any(is_about_memory(line) for line in reasons):
+        if any(is_about_memory(reason) for reason in reasons):
             needed, free = identity.file_bytes(self.path), free_bytes()
             return OutOfMemory(
                 f"The model needs {amount(needed)}, {amount(free)} are free.",

@@ -9,6 +9,7 @@ from textual.content import Content
 from textual.markup import escape
 
 from chatterm.events import ModelInfo
+from chatterm.text import line
 from chatterm.ui.commands import key_of
 from chatterm.ui.screens.state import State
 
@@ -16,7 +17,7 @@ from chatterm.ui.screens.state import State
 def no_model_hint(names: Sequence[str], keymap: Mapping[str, str]) -> Content:
     """How to come to a model, with those that are here already."""
     if names:
-        shown = "\n".join(f"  {name}" for name in names[:8])
+        shown = "\n".join(f"  {line(name)}" for name in names[:8])
         more = f"\n  … and {len(names) - 8} more" if len(names) > 8 else ""
         return Content.assemble(
             ("Which model shall answer?\n\n", "bold"),

@@ -12,6 +12,7 @@ from textual.app import App
 
 from chatterm import tutor
 from chatterm.errors import ModelNotFound
+from chatterm.text import line
 
 if TYPE_CHECKING:
     from chatterm.address import Address
@@ -60,7 +61,10 @@ class ModelChoice:
             self._screen.show_error(error)
         if picked is not None and not named and address != picked and not tutor.is_tutor(picked):
             self._app.notify(
-                f"{picked} is not there any more.", title="Another model than last", severity="warning", markup=False
+                f"{line(str(picked))} is not there any more.",
+                title="Another model than last",
+                severity="warning",
+                markup=False,
             )
         return address
 

@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from chatterm.text import plain
 from chatterm.ui.messages import RunCommand
 
 
@@ -111,7 +112,7 @@ class Banner(Vertical):
         self.set_class(notice.is_warning, "-warning")
         style = "$text-warning" if notice.is_warning else "$text-error"
         self.query_one(".banner--text", Static).update(
-            Content.assemble((notice.title, f"bold {style}"), "\n", notice.text)
+            Content.assemble((notice.title, f"bold {style}"), "\n", plain(notice.text))
         )
         row = self.query_one(Horizontal)
         row.remove_children()
