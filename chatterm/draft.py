@@ -77,14 +77,17 @@ class Draft:
 
     @property
     def record(self) -> ReplyRecord:
-        """How it is made; counts and seconds are those of all parts of a reply that was resumed."""
+        """How it is made; of a reply that was resumed, the prompt is that of its first part, all else that of all parts."""
         if self._rewritten:
             return self._rewritten.record or ReplyRecord()
         before, now = self._before, self._now
         if self._resumed and not self._has_begun:
             return before  # what failed to go on has changed nothing
+        read = before if before.n_prompt else now  # a prompt that goes on holds what is counted as generated
         return msgspec.structs.replace(
             now,
+            n_prompt=read.n_prompt,
+            n_reused=read.n_reused,
             n_generated=before.n_generated + now.n_generated,
             prefill_seconds=before.prefill_seconds + now.prefill_seconds,
             decode_seconds=before.decode_seconds + now.decode_seconds,

@@ -347,6 +347,7 @@ async def test_a_stopped_reply_goes_on_in_the_same_turn(store: Store) -> None:
     reply = (await stored(chat))[-1]
     assert (reply.id, reply.text, reply.reasoning) == (stopped.id, "Once a time.", "A tale.")
     assert (reply.state, reply.record.n_generated, reply.record.reason) == (TurnState.FINISHED, 5, "end")
+    assert (reply.record.n_prompt, reply.record.n_reused) == (stopped.record.n_prompt, stopped.record.n_reused)
     assert (events[0].turn.id, events[0].turn.text, events[0].turn.state) == (stopped.id, "Once", TurnState.WRITING)
     assert not chat.can_resume
 
