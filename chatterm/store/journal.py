@@ -91,10 +91,17 @@ class Journal:
                 await self.store.set_head(self.conversation.id, leaf_id)
 
     async def rewind(self, n_turns: int) -> None:
-        """Leave only so many turns of the branch; in the store the others stay where they are."""
+        """Leave only so many turns of the branch; in the store the others stay where they are.
+
+        Raises:
+            StoreError: one of them is in the store, but what it became could not be saved, and would be lost.
+        """
         if not self.is_saved:
             await self.save()
         async with self._lock:
+            is_half_saved = any(turn.id > 0 and turn.id in self._stale for turn in self.turns[n_turns:])
+            if is_half_saved and self.may_be_saved_later and self.error is not None:
+                raise self.error
             self._stale.difference_update(turn.id for turn in self.turns[n_turns:])
             del self.turns[n_turns:]
 

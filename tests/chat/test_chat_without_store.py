@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.small_disk import mounted
 
-from chatterm.chat import Chat, ChatEvent, TurnAdded, TurnRenumbered, TurnSettled
+from chatterm.chat import Beginning, Chat, ChatEvent, TurnAdded, TurnRenumbered, TurnSettled
 from chatterm.conversation import Turn, TurnState
 from chatterm.engine.scripted import Line, ScriptedEngine
 from chatterm.errors import NotFound, StoreError, StoreFull, StoreLocked, StoreReadOnly, WorkerDied
@@ -218,6 +218,29 @@ async def test_an_unsaved_answer_can_be_written_on_and_answered_again(store: Sto
     await chat.save()
     await all_of(chat.regenerate())
     assert texts(await chat.siblings(chat.turns[-1].id)) == ["One three", "Other."]
+
+
+async def test_asking_again_does_not_lose_what_is_saved_in_part(store: Store, path: Path) -> None:
+    chat = chat_with(store, "One two three", "Other.")
+    other = sqlite3.connect(path, isolation_level=None)
+
+    async def locked_on_the_way() -> AsyncIterator[ChatEvent]:
+        async for event in chat.reply("?"):
+            if isinstance(event, Token) and event.text == "One":
+                other.execute("BEGIN IMMEDIATE")
+            yield event
+
+    await said_in_vain(locked_on_the_way(), StoreLocked)
+    for again in (chat.regenerate(), chat.branch(chat.turns[0].id, Beginning())):
+        with pytest.raises(StoreLocked):
+            await all_of(again)
+        assert texts(chat.turns) == ["?", "One two three"]
+    other.close()
+    await all_of(chat.regenerate())
+    assert [(turn.text, turn.state) for turn in await chat.siblings(chat.turns[-1].id)] == [
+        ("One two three", TurnState.FINISHED),
+        ("Other.", TurnState.FINISHED),
+    ]
 
 
 async def test_asking_again_while_nothing_can_be_saved_leaves_nothing_behind(store: Store, path: Path) -> None:
