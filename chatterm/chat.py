@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 from chatterm import plan
@@ -16,7 +16,7 @@ from chatterm.address import Address
 from chatterm.answering import Answer, ChatEvent, TurnAdded, TurnRenumbered, TurnSettled, closable, prompt_of
 from chatterm.conversation import Conversation, Role, Turn
 from chatterm.engine.base import Engine, Prompt
-from chatterm.errors import TurnKept
+from chatterm.errors import StoreError, TurnKept
 from chatterm.events import LoadEvent, ModelInfo, Trimmed
 from chatterm.layers import layered, overlaid
 from chatterm.plan import Beginning, Plan, was_cut
@@ -143,7 +143,7 @@ class Chat:
             NotFound, StoreError
         """
         for journal in self._kept:
-            if journal.conversation is not None and journal.conversation.id == conversation_id:
+            if journal.is_of(conversation_id):
                 if self._answer is not None and self._answer.is_written and self._answer.journal is journal:
                     self._answer.show()
                 break
@@ -170,17 +170,52 @@ class Chat:
         return await self.store.conversations(limit, offset, title_contains)
 
     async def rename(self, id: int, title: str) -> Conversation:
-        """Give a conversation another title; an empty one takes it back to its first question."""
-        renamed = await self.store.rename(id, title)
-        if self.conversation is not None and self.conversation.id == id:
+        """Give a conversation another title; an empty one takes it back to its first question.
+
+        Raises:
+            StoreError: also where it could not be saved so far, and still cannot.
+        """
+        journal = self._journal_of(id) if id < 0 else None
+        saved_id = id if journal is None else await journal.saved_id()
+        renamed = await self.store.rename(saved_id, title)
+        if self.conversation is not None and self.conversation.id == saved_id:
             self._journal.conversation = renamed
         return renamed
 
-    async def delete(self, id: int) -> None:
-        """Delete a conversation, until it is restored; if it is open, a new one takes its place."""
-        await self.store.delete(id)
-        if self.conversation is not None and self.conversation.id == id:
+    async def delete(self, id: int) -> int | None:
+        """Delete a conversation, until it is restored; if it is open, a new one takes its place.
+
+        Gives the id by which it is restored; None where nothing of it could be saved, so that it is gone.
+
+        Raises:
+            StoreError
+        """
+        journal = self._journal_of(id)
+        saved_id = await self._given_up(journal) if id < 0 and journal is not None else id
+        if saved_id is not None:
+            await self.store.delete(saved_id)
+        if journal is self._journal:
             self.new()
+        return saved_id
+
+    async def _given_up(self, journal: Journal) -> int | None:
+        """The id of a conversation, which is saved first where that works; else nothing of it ever is."""
+        with suppress(StoreError):
+            return await journal.saved_id()
+        await journal.discard()
+        return None
+
+    def is_open(self, conversation_id: int) -> bool:
+        """Whether a conversation is the open one."""
+        return self._journal.is_of(conversation_id)
+
+    def is_written_in(self, conversation_id: int) -> bool:
+        """Whether a reply is being written in a conversation."""
+        return self._answer is not None and self._answer.is_written and self._answer.journal.is_of(conversation_id)
+
+    def _journal_of(self, conversation_id: int) -> Journal | None:
+        """A conversation that is in memory, also by the id from before it was saved."""
+        return next((each for each in (self._journal, *self._kept) if each.is_of(conversation_id)), None)
 
     async def restore(self, id: int) -> Conversation:
         """Take a deletion back; the conversation is not opened by it."""

@@ -37,6 +37,10 @@ class Journal:
         """Settings for this conversation only; saved with it."""
         self.error: StoreError | None = None
         """Why the last attempt to save failed; None when all is saved."""
+        self._first_id = 0
+        """What the conversation was called before it was saved; 0 for one that was read."""
+        self._is_discarded = False
+        """Whether it was deleted before anything of it was saved: nothing of it is saved any more."""
         self._given_out: dict[int, int] = {}  # negative ids that callers know: the ids that took their place
         self._stale: set[int] = set()
         self._overrides_are_stale = False
@@ -46,12 +50,16 @@ class Journal:
     @property
     def is_saved(self) -> bool:
         """Whether nothing is only in memory."""
-        return not (self._stale or self._overrides_are_stale)
+        return self._is_discarded or not (self._stale or self._overrides_are_stale)
 
     @property
     def may_be_saved_later(self) -> bool:
         """Whether something is only in memory, and its conversation was not deleted meanwhile."""
         return not self.is_saved and not isinstance(self.error, NotFound)
+
+    def is_of(self, conversation_id: int) -> bool:
+        """Whether it is that conversation's, also by the id from before it was saved."""
+        return self.conversation is not None and conversation_id in {self.conversation.id, self._first_id}
 
     async def read(self, conversation_id: int) -> None:
         """Take a conversation and its open branch from the store.
@@ -105,13 +113,30 @@ class Journal:
             self._stale.difference_update(turn.id for turn in self.turns[n_turns:])
             del self.turns[n_turns:]
 
+    async def saved_id(self) -> int:
+        """The conversation's id in the store, where it is put first if it is only here.
+
+        Raises:
+            StoreError: it cannot be saved.
+        """
+        assert self.conversation is not None
+        if self.conversation.id < 0:
+            await self.save()
+            if self.conversation.id < 0 and self.error is not None:
+                raise self.error
+        return self.conversation.id
+
+    async def discard(self) -> None:
+        """Save nothing of it any more, if nothing of it was saved."""
+        async with self._lock:
+            self._is_discarded = self.conversation is not None and self.conversation.id < 0
+            self.error = None
+
     async def ask(self, text: str) -> Turn:
         """A question at the end of the branch."""
         if self.conversation is None:
-            now = time.time()
-            self.conversation = Conversation(
-                next(self._unsaved_ids), title_of(text), now, now, overrides=self.overrides
-            )
+            now, self._first_id = time.time(), next(self._unsaved_ids)
+            self.conversation = Conversation(self._first_id, title_of(text), now, now, overrides=self.overrides)
         return await self._append(Role.USER, clean(text), TurnState.FINISHED, None)
 
     async def begin(self, record: ReplyRecord) -> None:
@@ -184,6 +209,8 @@ class Journal:
 
     async def _save(self) -> None:
         async with self._lock:
+            if self._is_discarded:
+                return
             try:
                 for place in range(len(self.turns)):
                     if self.turns[place].id in self._stale:

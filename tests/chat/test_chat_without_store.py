@@ -243,6 +243,33 @@ async def test_asking_again_does_not_lose_what_is_saved_in_part(store: Store, pa
     ]
 
 
+async def test_what_was_never_saved_and_is_deleted_does_not_come_back(store: Store, path: Path) -> None:
+    chat = chat_with(store, "One.", "Two three", "Four.")
+    with locked(path):
+        await said_in_vain(chat.reply("First?"), StoreLocked)
+        assert await chat.delete(chat.conversation.id) is None
+        assert (chat.conversation, chat.is_saved) == (None, True)
+        async with aclosing(chat.reply("Second?")) as events:
+            await anext(events)
+            assert await chat.delete(chat.conversation.id) is None
+    await all_of(chat.reply("Third?"))
+    assert [c.title for c in await store.conversations()] == ["Third?"]
+
+
+async def test_what_can_be_saved_by_now_is_deleted_and_renamed_as_any_other(store: Store, path: Path) -> None:
+    chat = chat_with(store, "One.", "Two.")
+    with locked(path):
+        await said_in_vain(chat.reply("First?"), StoreLocked)
+        first = chat.conversation.id
+        with pytest.raises(StoreLocked):
+            await chat.rename(first, "A title")
+    await chat.rename(first, "A title")
+    assert [c.title for c in await store.conversations()] == [chat.conversation.title] == ["A title"]
+    deleted = await chat.delete(first)
+    assert (chat.conversation, await store.conversations()) == (None, [])
+    assert (await chat.restore(deleted)).title == "A title"
+
+
 async def test_asking_again_while_nothing_can_be_saved_leaves_nothing_behind(store: Store, path: Path) -> None:
     chat = chat_with(store, "One.", "Other.", "Two.")
     with locked(path):

@@ -606,6 +606,21 @@ async def test_deleting_the_open_conversation_leaves_an_empty_one_and_undo_opens
         await wait_for(pilot, lambda: said(screen) == ["Is it?", "Yes."] and screen.header.title == "Is it?")
 
 
+async def test_what_could_never_be_saved_is_deleted_for_good() -> None:
+    engine = held()
+    app = unsure(make_app(engine=engine))
+    async with opened(app) as (pilot, screen):
+        with locked_store():
+            await begin(pilot, screen, "Gone?", "One")
+            await pilot.press("f8")
+            await wait_for(pilot, lambda: said(screen) == [] and screen.state.is_idle)
+            await wait_for(pilot, lambda: "cannot be brought back" in notices(app))
+            assert not screen.state.has_deleted
+        engine.gate.set()
+        await ask(pilot, screen, "Kept?")
+        await wait_for(pilot, lambda: [c.title for c in screen.sidebar.conversations] == ["Kept?"])
+
+
 async def test_undo_goes_back_through_all_deletions_and_opens_only_what_was_open() -> None:
     async with opened(make_app("Yes.")) as (pilot, screen):
         for text in ("first", "second", "third"):

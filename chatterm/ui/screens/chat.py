@@ -330,7 +330,7 @@ class ChatScreen(CommandScreen):
     @on(Sidebar.Deleted)
     def leave_deleted(self, event: Sidebar.Deleted) -> None:
         """Stop what is written there; a new chat takes the place of the open one."""
-        if (live := self.transcript.live) is not None and live.conversation_id == event.conversation.id:
+        if self.chat.is_written_in(event.conversation.id):
             self.action_stop()
         if event.was_open:
             self.show_conversation()

@@ -52,11 +52,6 @@ class LiveReply:
             case _:
                 pass
 
-    @property
-    def conversation_id(self) -> int | None:
-        """Where it is written; None before it was begun."""
-        return self.turn.conversation_id if self.turn is not None else None
-
     def show(self) -> None:
         """Show it in the transcript, if its conversation is the open one, from the text that it has already."""
         if self.turn is not None and self._chat.is_written_here:

@@ -35,7 +35,10 @@ class Shelf(Sidebar):
     @on(Sidebar.Deleted)
     def _offer_undo(self, event: Sidebar.Deleted) -> None:
         self.app.clear_notifications()
-        self.notify(**hints.deleted_notice(event.conversation.title, self._keymap))
+        if event.saved_id is None:
+            self.notify("Nothing of it could be saved, so it cannot be brought back.", title="Deleted", timeout=10)
+        else:
+            self.notify(**hints.deleted_notice(event.conversation.title, self._keymap))
 
     @on(Sidebar.Restored)
     def _say_it_is_back(self, event: Sidebar.Restored) -> None:

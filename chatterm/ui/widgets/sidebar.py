@@ -106,12 +106,14 @@ class Sidebar(Vertical):
             self.conversation = conversation
 
     class Deleted(Message):
-        """It was deleted, and can be brought back until chatterm is closed."""
+        """It was deleted, and can be brought back until chatterm is closed, if anything of it was saved."""
 
-        def __init__(self, conversation: Conversation, was_open: bool) -> None:
+        def __init__(self, conversation: Conversation, was_open: bool, saved_id: int | None) -> None:
             super().__init__()
             self.conversation = conversation
             self.was_open = was_open
+            self.saved_id = saved_id
+            """What brings it back; None where nothing of it could be saved."""
 
     class Restored(Message):
         """A deletion was taken back."""
@@ -237,15 +239,16 @@ class Sidebar(Vertical):
         """Delete it; `undo_delete` brings it back."""
         if self.chat is None:
             return
-        current = self.chat.conversation
-        deleted = self.Deleted(conversation, current is not None and current.id == conversation.id)
+        was_open = self.chat.is_open(conversation.id)
         try:
-            await self.chat.delete(conversation.id)
+            saved_id = await self.chat.delete(conversation.id)
         except StoreError as error:
             self.post_message(self.Failed(error))
             return
-        self._deleted.append(deleted)
-        self.has_deleted = True
+        deleted = self.Deleted(conversation, was_open, saved_id)
+        if saved_id is not None:
+            self._deleted.append(deleted)
+            self.has_deleted = True
         self.reload()
         self.post_message(deleted)
 
@@ -255,8 +258,9 @@ class Sidebar(Vertical):
         if self.chat is None or not self._deleted:
             return
         deleted = self._deleted.pop()
+        assert deleted.saved_id is not None
         try:
-            conversation = await self.chat.restore(deleted.conversation.id)
+            conversation = await self.chat.restore(deleted.saved_id)
         except StoreError as error:
             self._deleted.append(deleted)
             self.post_message(self.Failed(error))
