@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -20,6 +20,8 @@ from chatterm.conversation import Conversation, ReplyRecord, Role, Turn, TurnSta
 from chatterm.errors import NotFound, StoreError
 from chatterm.store.rows import clean, json_of, title_of
 from chatterm.store.store import Store
+
+T = TypeVar("T")
 
 
 class Journal:
@@ -232,16 +234,33 @@ class Journal:
         turn = self.turns[place]
         if turn.role is Role.USER or turn.id not in self._stale:
             return
-        assert turn.record is not None
         self._stale.discard(turn.id)  # before it is written: what changes meanwhile is stale again
         try:
-            if turn.state is TurnState.WRITING:
-                await self.store.write_reply(turn.id, turn.text, turn.reasoning, turn.record)
-            else:
-                await self.store.finish_reply(turn.id, turn.state, turn.text, turn.reasoning, turn.record, turn.error)
+            await self._with_back(turn, self._update, turn)
         except StoreError:
             self._stale.add(turn.id)
             raise
+
+    async def _update(self, turn: Turn) -> None:
+        """Put what became of a reply into the store."""
+        assert turn.record is not None
+        if turn.state is TurnState.WRITING:
+            await self.store.write_reply(turn.id, turn.text, turn.reasoning, turn.record)
+        else:
+            await self.store.finish_reply(turn.id, turn.state, turn.text, turn.reasoning, turn.record, turn.error)
+
+    async def _with_back(self, needed: Turn | None, write: Callable[[Turn], Awaitable[T]], turn: Turn) -> T:
+        """What a write gives; where another chatterm has dropped the answer that it needs, that is put back first.
+
+        Here the conversation goes on with it, and an answer behind which it goes on cannot be dropped.
+        """
+        try:
+            return await write(turn)
+        except NotFound:
+            if needed is None:
+                raise
+            await self.store.put_back(needed)  # which also finds out whether the conversation is there
+            return await write(turn)
 
     async def _insert(self, place: int) -> None:
         """Give a turn its place in the store, and its number."""
@@ -250,15 +269,19 @@ class Journal:
         if conversation.id < 0:
             self.conversation, saved = await self.store.start(turn.text, self.overrides)
             self._overrides_are_stale = False
-        elif turn.role is Role.USER:
-            saved = await self.store.add_question(conversation.id, turn.parent_id, turn.text)
         else:
-            assert turn.parent_id is not None
-            assert turn.record is not None
-            saved = await self.store.begin_reply(conversation.id, turn.parent_id, turn.record)
+            saved = await self._with_back(self.turns[place - 1] if place else None, self._add, turn)
         self._renumber(place, saved)
         conversation = await self.store.conversation(saved.conversation_id)
         self.conversation = msgspec.structs.replace(conversation, overrides=self.overrides)
+
+    async def _add(self, turn: Turn) -> Turn:
+        """Put a turn into a conversation that the store has."""
+        if turn.role is Role.USER:
+            return await self.store.add_question(turn.conversation_id, turn.parent_id, turn.text)
+        assert turn.parent_id is not None
+        assert turn.record is not None
+        return await self.store.begin_reply(turn.conversation_id, turn.parent_id, turn.record)
 
     def _renumber(self, first: int, saved: Turn) -> None:
         """Take the number that the store gave to a turn, there and in those that come after it."""

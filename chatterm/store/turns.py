@@ -150,16 +150,12 @@ def drop(connection: Connection, id: int) -> Turn:
 
 
 def put_back(connection: Connection, turn: Turn) -> None:
-    """Undo `drop`."""
+    """Undo `drop`; where it is back already, nothing is done."""
+    conversations.one(connection, turn.conversation_id)
     if turn.parent_id is not None:
         one(connection, turn.parent_id)
-    _found(
-        connection.execute(
-            "UPDATE conversations SET n_turns = n_turns + 1 WHERE id = ?", (turn.conversation_id,)
-        ).rowcount
-    )
-    connection.execute(
-        "INSERT INTO turns (id, conversation_id, parent_id, role, text, reasoning, state, error, created_at, record)"
+    n_new = connection.execute(
+        "INSERT OR IGNORE INTO turns (id, conversation_id, parent_id, role, text, reasoning, state, error, created_at, record)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             turn.id,
@@ -173,7 +169,13 @@ def put_back(connection: Connection, turn: Turn) -> None:
             turn.created_at,
             json_of(turn.record) if turn.record else None,
         ),
-    )
+    ).rowcount
+    if n_new:
+        connection.execute(
+            "UPDATE conversations SET head_id = CASE head_id WHEN ? THEN ? ELSE head_id END, n_turns = n_turns + 1"
+            " WHERE id = ?",
+            (turn.parent_id, turn.id, turn.conversation_id),
+        )
 
 
 def writers(connection: Connection) -> list[str]:

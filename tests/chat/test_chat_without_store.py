@@ -270,6 +270,28 @@ async def test_what_can_be_saved_by_now_is_deleted_and_renamed_as_any_other(stor
     assert (await chat.restore(deleted)).title == "A title"
 
 
+async def test_an_answer_that_was_dropped_elsewhere_is_back_when_it_is_gone_on_with(store: Store, path: Path) -> None:
+    chat = chat_with(store, "Heads.", "Tails.", "Because.", "Edge", " or so.")
+    await all_of(chat.reply("?"))
+    await all_of(chat.regenerate())
+    other = await Store.open(path)
+    dropped = await other.drop(chat.turns[-1].id)
+    await all_of(chat.reply("Why?"))
+    assert texts(await stored(chat)) == texts(chat.turns) == ["?", "Tails.", "Why?", "Because."]
+
+    async with aclosing(chat.regenerate()) as events:
+        async for event in events:
+            if isinstance(event, Token):
+                break
+    await other.drop(chat.turns[-1].id)
+    await all_of(chat.resume())
+    assert chat.is_saved
+    assert await stored(chat) == chat.turns
+    await other.put_back(dropped)
+    assert (await store.latest()).n_turns == len(await store.turns(chat.conversation.id)) == 6
+    await other.close()
+
+
 async def test_asking_again_while_nothing_can_be_saved_leaves_nothing_behind(store: Store, path: Path) -> None:
     chat = chat_with(store, "One.", "Other.", "Two.")
     with locked(path):
