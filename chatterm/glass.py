@@ -254,6 +254,24 @@ def telling_head(seen: Attention, places: Collection[int] = ()) -> tuple[int, in
     return seen.layers[i], head
 
 
+def no_such_head(head: int, layer: int | None, counts: Collection[int]) -> str:
+    """Why a head cannot be shown.
+
+    Args:
+        layer: The only one that was meant; None where any was.
+        counts: How many heads each layer has that was meant.
+
+    Example: 9, None, [4, 8] -> "There is no head 9: the layers have 4 to 8."
+    """
+    return f"There is no head {head}: {_having(layer, min(counts), max(counts))}."
+
+
+def _having(layer: int | None, least: int, most: int) -> str:
+    if layer is not None:
+        return f"layer {layer} has {most}"
+    return f"each layer has {most}" if least == most else f"the layers have {least} to {most}"
+
+
 def shares(row: Sequence[float], ends: Sequence[int]) -> list[float]:
     """How much of a row falls on each part of a text.
 

@@ -14,6 +14,7 @@ import pytest
 from support.engines import ask, first, load, resident_bytes, user
 from support.plain_llama import PlainLlama
 from support.tiny_models import ARCHITECTURES, write_model, write_recurrent
+from support.uneven_model import write_uneven
 
 from chatterm.address import RemoteModel
 from chatterm.engine.base import Prompt
@@ -389,6 +390,25 @@ async def test_of_mixed_models_the_layers_with_attention_are_shown(
     seen = await looked(engine, TEXT, 30)
     assert seen.layers == (1, 3)
     assert sum(seen.row) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("flash", ["off", "on"])
+async def test_a_head_that_not_all_layers_have_is_shown_of_those_that_have_it(
+    engine: LocalEngine, tmp_path: Path, flash: str
+) -> None:
+    await load(engine, write_uneven(tmp_path / "uneven.gguf", [4, 2, 8]), flash_attention=flash)
+    pid, n = engine.pid, 31
+    seen = await looked(engine, TEXT, n - 1, None, 3)
+    assert [len(heads) for heads in seen.first] == [4, 2, 8]
+    own = [(await looked(engine, TEXT, n - 1, layer, 3)).row for layer in (0, 2)]
+    np.testing.assert_allclose(seen.row, np.mean(own, axis=0), atol=1e-6)
+    span = cast("AttentionMap", await engine.inspect(MapRequest(TEXT, n - 9, n, None, 3)))
+    np.testing.assert_allclose([span.before[-1], *span.rows[-1]], [sum(seen.row[:-9]), *seen.row[-9:]], atol=1e-3)
+    for layer, head, said in ((1, 3, "layer 1 has 2"), (None, 8, "the layers have 2 to 8")):
+        for request in (AttentionRequest(TEXT, -1, layer, head), MapRequest(TEXT, 0, 9, layer, head)):
+            with pytest.raises(NotVisible, match=said):
+                await engine.inspect(request)
+    assert engine.pid == pid, "the worker lives on"
 
 
 async def test_a_head_that_is_not_understood_turns_the_lens_off(engine: LocalEngine, tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 from chatterm.errors import NotVisible
+from chatterm.glass import Attention
 from chatterm.settings import Sampling
 from chatterm.ui.glass.aim import Aim, Angle, Room, stepped
 from chatterm.ui.glass.sight import Seen, Sight
 from chatterm.ui.glass.sighting import Sighting
+from chatterm.ui.glass.sights_inside import AttentionSight
 from chatterm.ui.glass.source import GlassSource, GlassToken
 from chatterm.ui.glass.tokens import Cuts
 
@@ -53,3 +56,19 @@ def test_layers_and_heads_go_round_in_a_ring_that_begins_with_all_together() -> 
     assert stepped(None, -1, (3, 7)) == 7
     assert stepped(5, 1, (3, 7)) == 3, "a layer that another model does not have"
     assert stepped(None, 1, ()) is None
+
+
+def test_the_keys_lead_only_to_heads_that_there_are() -> None:
+    grid = ((0.5,) * 2, (0.5,) * 4)
+    seen = Attention(0, None, None, (1.0,), (0, 3), grid, grid, ((0,) * 2, (0,) * 4))
+
+    def places(angle: Angle, step: Callable[[Seen | None, Aim, int], Angle]) -> list[tuple[int | None, int | None]]:
+        return [
+            (found.layer, found.head) for found in (step(seen, aim(b"One")._replace(angle=angle), n) for n in (1, -1))
+        ]
+
+    sight = AttentionSight()
+    assert places(Angle(head=2), sight.another_layer) == [(3, 2), (3, 2)], "the first layer has no third head"
+    assert places(Angle(head=1), sight.another_layer) == [(0, 1), (3, 1)]
+    assert places(Angle(layer=0), sight.another_head) == [(0, 0), (0, 1)]
+    assert places(Angle(), sight.another_head) == [(None, 0), (None, 3)]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from chatterm.errors import NotVisible
-from chatterm.glass import Attention, telling_head
+from chatterm.glass import Attention, no_such_head, telling_head
 
 
 def place_of(seen: Attention, words: Sequence[int], layer: int | None, head: int | None) -> tuple[int, int]:
@@ -28,8 +28,9 @@ def place_of(seen: Attention, words: Sequence[int], layer: int | None, head: int
     wanted_layer, wanted_head = ((each - 1 if each else None) for each in (layer, head))
     if wanted_layer is not None and wanted_layer not in seen.layers:
         raise NotVisible(f"There is no attention in a layer {layer}; this model has it in {_few(seen.layers)}.")
-    if wanted_head is not None and wanted_head >= len(seen.first[0]):
-        raise NotVisible(f"There is no head {head}: each layer has {len(seen.first[0])}.")
+    counts = [len(heads) for heads in _only(seen, wanted_layer, None).first]
+    if head is not None and head > max(counts):
+        raise NotVisible(no_such_head(head, layer, counts))
     found_layer, found_head = telling_head(_only(seen, wanted_layer, wanted_head), words)
     return found_layer, found_head if wanted_head is None else wanted_head
 

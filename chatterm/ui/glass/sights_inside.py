@@ -73,16 +73,20 @@ class AttentionSight(Sight):
         return [*attention.tints(row), *[None] * (len(aim.tokens) - len(row))]
 
     def another_layer(self, seen: Seen | None, aim: Aim, step: int) -> Angle:
-        """One of those that have attention."""
+        """One of those that have the head that is shown."""
         if not isinstance(seen, Attention):
             return aim.angle
-        return aim.angle._replace(layer=stepped(aim.angle.layer, step, seen.layers))
+        n_least = 0 if aim.angle.head is None else aim.angle.head + 1
+        layers = [layer for layer, heads in zip(seen.layers, seen.first, strict=True) if len(heads) >= n_least]
+        return aim.angle._replace(layer=stepped(aim.angle.layer, step, layers))
 
     def another_head(self, seen: Seen | None, aim: Aim, step: int) -> Angle:
-        """As many as the layer with most of them has."""
+        """One of the layer that is shown; of all layers, of the one with most of them."""
         if not isinstance(seen, Attention):
             return aim.angle
-        n = max(map(len, seen.first), default=0)
+        shown = aim.angle.layer
+        counts = [len(heads) for layer, heads in zip(seen.layers, seen.first, strict=True) if shown in (None, layer)]
+        n = max(counts, default=0)
         return aim.angle._replace(head=stepped(aim.angle.head, step, range(n)))
 
     def verified(self, seen: Seen | None, aim: Aim) -> str:

@@ -7,7 +7,7 @@ view whose numbers do not hold is off, with the reason. Nothing is kept but the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -41,6 +41,7 @@ from chatterm.glass import (
     Piece,
     Similarity,
     SimilarityRequest,
+    no_such_head,
 )
 
 _PROBE = "The cat sat on the mat. The dog sat on it, too."
@@ -203,7 +204,7 @@ class GlassBox:
         seen = self._seen(request.tokens, request.position)
         layers = sorted(seen.weights)
         rows = {layer: seen.weights[layer] for layer in layers}  # (H, N) each
-        chosen = self._chosen(request.layer, request.head, layers, len(rows[layers[0]]))
+        chosen = _chosen(request.layer, request.head, {layer: len(rows[layer]) for layer in layers})
         row = np.mean([_head_of(rows[layer], request.head) for layer in chosen], axis=0)
         return Attention(
             position=row.size - 1,
@@ -221,15 +222,16 @@ class GlassBox:
         if not 0 < n_last <= LONGEST_SPAN or request.start < 0:
             raise NotVisible(f"A map is made for 1 to {LONGEST_SPAN} tokens, not for {n_last:,}.")
         text = self._text(request.tokens, request.end - 1)
+        n_heads: dict[int, int] = {}  # by layer
 
         def reduce(layer: int, weights: FloatArray) -> FloatArray:
-            if request.layer not in (None, layer):
+            n_heads[layer] = len(weights)
+            if request.layer not in (None, layer) or not _has(len(weights), request.head):
                 return np.empty((0, 0), np.float32)
-            self._chosen(None, request.head, [layer], len(weights))
             return _head_of(weights, request.head)[:, : len(text)].copy()
 
         seen = self._opened().observe(text, n_last, reduce)
-        chosen = self._chosen(request.layer, None, sorted(seen.weights), 0)
+        chosen = _chosen(request.layer, request.head, n_heads)
         rows = np.mean([seen.weights[layer] for layer in chosen], axis=0)  # (Q, N)
         return AttentionMap(
             start=request.start,
@@ -238,18 +240,6 @@ class GlassBox:
             rows=tuple(tuple(row) for row in rows[:, request.start :].tolist()),
             before=tuple(rows[:, : request.start].sum(axis=1).tolist()),
         )
-
-    def _chosen(self, layer: int | None, head: int | None, layers: Sequence[int], n_heads: int) -> list[int]:
-        """The layers that are meant.
-
-        Raises:
-            NotVisible: there is no such layer or head.
-        """
-        if layer is not None and layer not in layers:
-            raise NotVisible(f"Layer {layer} of this model has no attention that can be seen.")
-        if head is not None and not 0 <= head < n_heads:
-            raise NotVisible(f"There is no head {head}: each layer has {n_heads}.")
-        return list(layers) if layer is None else [layer]
 
     def _lens(self, request: LensRequest) -> Lens:
         seen = self._seen(request.tokens, request.position)
@@ -344,6 +334,29 @@ def _checked(n_before: int) -> Callable[[int, FloatArray], FloatArray]:
         return weights[:, 0].copy()
 
     return check
+
+
+def _chosen(layer: int | None, head: int | None, n_heads: Mapping[int, int]) -> list[int]:
+    """The layers that are meant; of all layers, those that have the head.
+
+    Args:
+        n_heads: By layer, of those whose attention was seen.
+
+    Raises:
+        NotVisible: there is no such layer or head.
+    """
+    if layer is not None and layer not in n_heads:
+        raise NotVisible(f"Layer {layer} of this model has no attention that can be seen.")
+    meant = sorted(n_heads) if layer is None else [layer]
+    chosen = [each for each in meant if _has(n_heads[each], head)]
+    if head is not None and not chosen:
+        raise NotVisible(no_such_head(head, layer, [n_heads[each] for each in meant]))
+    return chosen
+
+
+def _has(n_heads: int, head: int | None) -> bool:
+    """Whether a layer with so many heads has that one."""
+    return head is None or 0 <= head < n_heads
 
 
 def _head_of(weights: FloatArray, head: int | None) -> FloatArray:
