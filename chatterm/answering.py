@@ -81,7 +81,7 @@ class Answer:
         self._beginning = plan.beginning
         if self._beginning is not None and self._beginning.sampling is not None:
             settings = msgspec.structs.replace(settings, sampling=self._beginning.sampling)
-        self._sampling = settings.sampling
+        self._sampling, self._stated = settings.sampling, settings.stated
         self._prompt = prompt_of(journal.turns[:-1] if plan.rewritten else journal.turns, settings)
         self._is_measured = is_measured
         self._flush_seconds = flush_seconds
@@ -176,6 +176,7 @@ class Answer:
         """What the engine makes of the prompt."""
         sampling = self._sampling
         options: dict[str, Any] = {"measure": True} if self._is_measured else {}
+        options |= {"stated": self._stated} if self._stated else {}
         if self._beginning is not None:
             options["begins_with"] = self._beginning.token_ids
             if self._beginning.n_tokens is not None:

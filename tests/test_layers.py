@@ -70,6 +70,24 @@ def test_a_value_for_one_model_wins_although_it_is_the_default(tmp_path: Path):
     assert (sampling.top_k, sampling.temperature) == (40, 0.8)
 
 
+def test_what_is_stated_is_known_to_be_although_it_is_the_default(tmp_path: Path):
+    """A server decides about what nobody has stated."""
+    content = """
+        [sampling]
+        top_p = 0.95
+        min_p = 0.2
+        [for_model."lab:big".sampling]
+        temperature = 0.8
+        [for_model."other".sampling]
+        repeat_penalty = 1.0
+        """
+    settings = written(tmp_path, content)
+    counts = layered(settings, RemoteModel("lab", "big"), {"sampling": {"top_k": 40}})
+    assert counts.stated == {"top_p", "temperature", "top_k"}
+    assert counts.merged({"sampling": {"min_p": 0.05, "top_k": 7}}).stated == {"top_p", "temperature", "min_p"}
+    assert settings.stated == {"top_p"}
+
+
 @pytest.mark.parametrize(
     ("model", "key"),
     [

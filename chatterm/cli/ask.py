@@ -148,7 +148,8 @@ async def _answer(
         async with aclosing(engine.load(address, counting(address).load)) as loading:
             async for step in loading:
                 out.show(step)
-        async with aclosing(engine.reply(prompt, counting(engine.model or address).sampling)) as reply:
+        settings = counting(engine.model or address)
+        async with aclosing(engine.reply(prompt, settings.sampling, stated=settings.stated)) as reply:
             async for event in reply:
                 out.show(event)
     except asyncio.CancelledError:

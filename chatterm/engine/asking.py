@@ -1,12 +1,12 @@
 """A prompt and its sampling settings as the body of a request, in the words of the server that gets it.
 
-Settings that the user has left as they are, are not sent: a server knows best what suits its models.
+Settings that nobody has chosen are not sent: a server knows best what suits its models.
 Pure; what is sent where, and what becomes of it, `connection` and `remote` know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -20,6 +20,8 @@ from chatterm.settings import Sampling
 from chatterm.text import expressible
 
 _LONGEST = ("max_tokens", "max_completion_tokens")
+_NOTHING_TO_ASK = frozenset({"max_tokens", "seed", "stop"})
+"""Settings whose default leaves all to the server, also where it is stated."""
 _GO_ON = "Go on exactly where you stopped. Repeat nothing of it, and say nothing about it."
 
 
@@ -46,12 +48,14 @@ def question(
     refused: Mapping[str, str] | None = None,
     *,
     measure: bool = False,
+    stated: Collection[str] = (),
 ) -> Question:
     """The request for a reply.
 
     Args:
         refused: Names in requests that this model has refused, and with which words.
         measure: Whether the probabilities of tokens are asked for, too, where the server may know them.
+        stated: Settings that are meant although they are at their defaults.
 
     Raises:
         ServerError: the server takes no text without a chat template.
@@ -78,19 +82,24 @@ def question(
         body |= PROBABILITIES if prompt.raw is None else _PROBABILITIES_OF_TEXT
     if prompt.raw is None:
         body |= server.preset.extra
-    body |= _settings(server, prompt, sampling, refused, notes)
+    body |= _settings(server, prompt, _wanted(sampling, stated), refused, notes)
     for name in refused.keys() & body.keys():
         del body[name]
     return Question("completions" if prompt.raw is not None else "chat/completions", body, tuple(notes))
 
 
-def _settings(
-    server: Server, prompt: Prompt, sampling: Sampling, refused: Mapping[str, str], notes: list[str]
-) -> dict[str, Any]:
-    """The settings that differ from the defaults, named as the server names them."""
-    chosen = msgspec.to_builtins(sampling)
+def _wanted(sampling: Sampling, stated: Collection[str]) -> dict[str, Any]:
+    """The settings that somebody has chosen: those that differ from the defaults, and those that are stated."""
+    asked = set(stated) - _NOTHING_TO_ASK
     usual = msgspec.to_builtins(Sampling())
-    wanted = {name: value for name, value in chosen.items() if value != usual[name]}
+    values = msgspec.to_builtins(sampling).items()
+    return {name: value for name, value in values if value != usual[name] or name in asked}
+
+
+def _settings(
+    server: Server, prompt: Prompt, wanted: dict[str, Any], refused: Mapping[str, str], notes: list[str]
+) -> dict[str, Any]:
+    """The settings that are wanted, as far as the server takes them and named as it names them."""
     longest = wanted.pop("max_tokens", None)
     if prompt.template_variables:
         wanted["template_variables"] = dict(prompt.template_variables)

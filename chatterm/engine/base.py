@@ -5,7 +5,7 @@ An engine turns a prompt into events. It knows no conversations, no store and no
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -189,7 +189,13 @@ class Engine(Protocol):
         ...
 
     def reply(
-        self, prompt: Prompt, sampling: Sampling, *, measure: bool = False, begins_with: Sequence[int] = ()
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        *,
+        measure: bool = False,
+        begins_with: Sequence[int] = (),
+        stated: Collection[str] = (),
     ) -> AsyncGenerator[ReplyEvent, None]:
         """Sample an answer, token by token; ends with `Finished`.
 
@@ -200,6 +206,8 @@ class Engine(Protocol):
                 with. Their text is told first. What a reply has in common with the last one is not evaluated
                 again: so a reply goes on, or takes another way from any of its tokens, at the cost of one. With
                 the same seed it draws what it would have drawn there. A step is one token (`max_tokens`).
+            stated: Sampling settings that somebody states although they are at their defaults: a server, which else
+                decides about what is at its default here, is told them.
 
         Raises:
             ModelNotFound: nothing is loaded.

@@ -5,7 +5,7 @@ Only one of them holds a model at a time. It knows neither llama.cpp nor HTTP.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 
 from chatterm.address import Address, RemoteModel
@@ -54,10 +54,16 @@ class EitherEngine:
                 yield event
 
     async def reply(
-        self, prompt: Prompt, sampling: Sampling, *, measure: bool = False, begins_with: Sequence[int] = ()
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        *,
+        measure: bool = False,
+        begins_with: Sequence[int] = (),
+        stated: Collection[str] = (),
     ) -> AsyncGenerator[ReplyEvent, None]:
         """As the engine does it that holds the model."""
-        replying = self._current.reply(prompt, sampling, measure=measure, begins_with=begins_with)
+        replying = self._current.reply(prompt, sampling, measure=measure, begins_with=begins_with, stated=stated)
         async with aclosing(replying) as events:
             async for event in events:
                 yield event

@@ -17,6 +17,8 @@ from chatterm.settings import Sampling
 
 FIRST_TURN = 4
 """Tokens of the first turn."""
+_STATED = frozenset({"temperature"})
+"""What the lanes differ in, so that none is left to a server."""
 
 
 class Lane:
@@ -66,7 +68,7 @@ async def _turn(engine: Engine, prompt: Prompt, lane: Lane, n_tokens: int) -> As
     sampling = msgspec.structs.replace(lane.sampling, max_tokens=n_tokens)
     begun = {"begins_with": tuple(lane.ids)} if lane.ids else {}
     text, reasoning = "", ""
-    async with aclosing(engine.reply(prompt, sampling, measure=True, **begun)) as events:
+    async with aclosing(engine.reply(prompt, sampling, measure=True, stated=_STATED, **begun)) as events:
         async for event in events:
             match event:
                 case Measured():

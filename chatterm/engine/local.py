@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -115,7 +115,13 @@ class LocalEngine:
                     yield event
 
     async def reply(
-        self, prompt: Prompt, sampling: Sampling, *, measure: bool = False, begins_with: Sequence[int] = ()
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        *,
+        measure: bool = False,
+        begins_with: Sequence[int] = (),
+        stated: Collection[str] = (),  # noqa: ARG002
     ) -> AsyncGenerator[ReplyEvent, None]:
         """Sample an answer, token by token; ends with `Finished`.
 

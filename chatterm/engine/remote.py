@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from types import MappingProxyType
 
@@ -116,7 +116,13 @@ class RemoteEngine:
             yield Loaded(self._model, time.monotonic() - began, (*_warnings(server), *notes))
 
     async def reply(
-        self, prompt: Prompt, sampling: Sampling, *, measure: bool = False, begins_with: Sequence[int] = ()
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        *,
+        measure: bool = False,
+        begins_with: Sequence[int] = (),
+        stated: Collection[str] = (),
     ) -> AsyncGenerator[ReplyEvent, None]:
         """Let the server answer; ends with `Finished`. Failures before the first token are waited out.
 
@@ -133,7 +139,7 @@ class RemoteEngine:
                 raise _untold("branches")
             refused = self._refused_by(self._model)
             asked = RemoteReply(self._connection, self._model, self._name, refused, self._patience, measure=measure)
-            async with aclosing(asked.answer(prompt, sampling)) as events:
+            async with aclosing(asked.answer(prompt, sampling, stated)) as events:
                 async for event in events:
                     yield event
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -84,11 +84,14 @@ class RemoteReply:
         self._first_token: float | None = None
         self._last_token = 0.0
 
-    async def answer(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[ReplyEvent, None]:
+    async def answer(
+        self, prompt: Prompt, sampling: Sampling, stated: Collection[str] = ()
+    ) -> AsyncGenerator[ReplyEvent, None]:
         """The events of the reply."""
+        measure = self._probabilities is not None
         began, n_failed, tried = time.monotonic(), 0, dict(self._refused)
         while True:
-            asked = question(self._server, self._name, prompt, sampling, tried, measure=self._probabilities is not None)
+            asked = question(self._server, self._name, prompt, sampling, tried, measure=measure, stated=stated)
             reading = Reading()
             try:
                 async with aclosing(self._read(asked, reading)) as events:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -73,6 +73,7 @@ class ScriptedEngine:
         self.prompts: list[Prompt] = []
         """What was asked, for tests to look at."""
         self.samplings: list[Sampling] = []
+        self.stated: list[frozenset[str]] = []
         self.begun: list[tuple[int, ...]] = []
         """With which tokens each reply was begun."""
         self.n_said = 0
@@ -107,7 +108,13 @@ class ScriptedEngine:
         yield Loaded(self.model)
 
     async def reply(
-        self, prompt: Prompt, sampling: Sampling, *, measure: bool = False, begins_with: Sequence[int] = ()
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        *,
+        measure: bool = False,
+        begins_with: Sequence[int] = (),
+        stated: Collection[str] = (),
     ) -> AsyncGenerator[ReplyEvent, None]:
         """The next line of the script, a word a token; one that is begun goes on behind as many of its words."""
         if self.model is None:
@@ -115,6 +122,7 @@ class ScriptedEngine:
         line = self.script[min(len(self.prompts), len(self.script) - 1)]
         self.prompts.append(prompt)
         self.samplings.append(sampling)
+        self.stated.append(frozenset(stated))
         begins_with = tuple(begins_with)
         self.begun.append(begins_with)
         n_prompt = await self.count(prompt) + len(begins_with)

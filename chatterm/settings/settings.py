@@ -32,7 +32,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     for_model: dict[str, dict[str, Any]] = {}
     """Settings of one model, by what `layers.key_of` calls it: shaped like the file, only what is said there."""
     stated: frozenset[str] = frozenset()
-    """Sampling settings that the file states although they are at their defaults; noted when it is read, never in it."""
+    """Sampling settings that somebody states although they are at their defaults; noted when they are, in no file."""
 
     def __post_init__(self) -> None:
         for name, server in self.servers.items():
@@ -52,10 +52,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises:
             SettingsError: a value is out of its bounds or unknown; names the key.
         """
-        merged = merge(msgspec.to_builtins(self), changes)
-        taken_out = {name for name, value in changes.get("sampling", {}).items() if value is None}
-        merged["stated"] = self.stated - taken_out
-        return _checked(merged)
+        merged = _checked(merge(msgspec.to_builtins(self), changes))
+        given = changes.get("sampling", {})
+        stated = self.stated.difference(given) | _stated_by(given, merged)
+        return msgspec.structs.replace(merged, stated=stated)
 
     def merged_as_far_as_valid(self, changes: Mapping[str, Any]) -> Settings:
         """These settings with changes from another time; what is not valid any more is left out."""
@@ -86,10 +86,14 @@ def settings_of(table: Mapping[str, Any]) -> Settings:
     if "stated" in table:
         raise no_such_setting("", "stated", _names())
     settings = _checked(table)
-    given, usual = table.get("sampling", {}), msgspec.to_builtins(Sampling())
-    return msgspec.structs.replace(
-        settings, stated=frozenset(name for name, value in given.items() if value == _plain(usual[name]))
-    )
+    return msgspec.structs.replace(settings, stated=_stated_by(table.get("sampling", {}), settings))
+
+
+def _stated_by(given: Mapping[str, Any], settings: Settings) -> frozenset[str]:
+    """Names of the sampling settings that are given and are at their defaults in the settings made of them."""
+    usual = Sampling()
+    names = (name for name, value in given.items() if value is not None)
+    return frozenset(name for name in names if getattr(settings.sampling, name) == getattr(usual, name))
 
 
 def _checked(table: Mapping[str, Any]) -> Settings:
@@ -102,11 +106,6 @@ def _checked(table: Mapping[str, Any]) -> Settings:
         return msgspec.convert(table, Settings)
     except msgspec.ValidationError as error:
         raise refusal(error, _names()) from error
-
-
-def _plain(value: Any) -> Any:
-    """A value as TOML gives it."""
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _wrong_for_model(values: Mapping[str, Any]) -> str:

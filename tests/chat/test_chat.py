@@ -490,6 +490,14 @@ async def test_settings_of_a_conversation_count_there_alone(store: Store) -> Non
     assert chat.effective == Settings(sampling=Sampling(top_k=5))
 
 
+async def test_the_engine_is_told_what_the_conversation_states_although_it_is_the_default(store: Store) -> None:
+    chat = chat_with(store)
+    await all_of(chat.reply("?"))
+    await chat.override({"sampling": {"temperature": 0.8}})
+    await all_of(chat.reply("!"))
+    assert script_of(chat).stated == [frozenset(), {"temperature"}]
+
+
 async def test_a_refused_value_changes_nothing(store: Store) -> None:
     chat = chat_with(store)
     with pytest.raises(SettingsError):
@@ -618,9 +626,9 @@ async def test_a_conversation_that_is_gone_is_said_to_be(store: Store) -> None:
     assert chat.conversation is None
 
 
-@pytest.mark.parametrize(("chosen", "expected"), [(0.8, tutor.TEMPERATURE), (1.1, 1.1)])
+@pytest.mark.parametrize(("chosen", "expected"), [(None, tutor.TEMPERATURE), (0.8, 0.8), (1.1, 1.1)])
 async def test_a_new_conversation_with_the_tutor_has_its_temperature_unless_one_was_set(
-    own_folders: Path, chosen: float, expected: float
+    own_folders: Path, chosen: float | None, expected: float
 ) -> None:
     settings = Settings().merged({"sampling": {"temperature": chosen}})
     store = await Store.open(own_folders / "conversations.db")
@@ -632,5 +640,5 @@ async def test_a_new_conversation_with_the_tutor_has_its_temperature_unless_one_
     assert chat.effective.sampling.temperature == expected
     async for _ in chat.load(own_folders / "another.gguf"):
         pass
-    assert chat.effective.sampling.temperature == chosen
+    assert chat.effective.sampling.temperature == (chosen or Sampling().temperature)
     await store.close()

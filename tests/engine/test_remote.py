@@ -255,6 +255,17 @@ async def test_settings_that_were_chosen_are_sent_and_others_named(engine: Remot
     assert reply.prompted.seed == reply.finished.seed == 3
 
 
+async def test_a_default_that_is_stated_is_sent_unless_it_leaves_all_to_the_server(
+    engine: RemoteEngine, server: FakeServer
+):
+    stated = {"temperature", "seed", "stop", "max_tokens", "top_k"}
+    reply = await ask(engine, "hello", Sampling(), stated=stated)
+    body = server.questions[0].body
+    assert set(body) == {"model", "messages", "stream", "stream_options", "temperature"}
+    assert body["temperature"] == 0.8
+    assert reply.prompted.notes == ("fake does not know top_k, so your choice does not count.",)
+
+
 async def test_turns_of_one_role_in_a_row_are_sent_as_one(engine: RemoteEngine, server: FakeServer):
     prompt = user("hello", "", "anyone?")
     prompt = Prompt((prompt.turns[0], prompt.turns[2]))

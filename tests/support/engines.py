@@ -75,10 +75,10 @@ async def loaded(engine: LocalEngine, path: Path, **options: Any) -> Loaded:
     return cast("Loaded", (await load(engine, path, **options))[-1])
 
 
-async def ask(engine: LocalEngine, prompt: Prompt | str, sampling: Sampling = GREEDY) -> Reply:
+async def ask(engine: LocalEngine, prompt: Prompt | str, sampling: Sampling = GREEDY, **options: Any) -> Reply:
     """A whole reply; a string is asked as a question."""
     asked = user(prompt) if isinstance(prompt, str) else prompt
-    return Reply([event async for event in engine.reply(asked, sampling)])
+    return Reply([event async for event in engine.reply(asked, sampling, **options)])
 
 
 async def ask_until(

@@ -319,6 +319,14 @@ async def test_the_model_can_be_changed_in_the_middle(tmp_path: Path) -> None:
         assert [turn.record.model_name for turn in screen.state.turns if turn.record] == ["Tiny 4B Instruct", file.stem]
 
 
+async def test_a_temperature_that_is_stated_is_shown_with_a_server_although_it_is_the_default() -> None:
+    settings = Settings().merged({"sampling": {"temperature": 0.8}})
+    async with opened(make_app(settings=settings)) as (pilot, screen):
+        screen.models.load(RemoteModel("openai", "gpt-4.1"), is_pick=True)
+        await wait_for(pilot, lambda: screen.status.told.host == "openai.test" and screen.state.is_idle)
+        assert screen.status.told.temperature == 0.8
+
+
 async def test_a_conversation_goes_on_with_a_model_of_a_server_and_says_where_text_goes(tmp_path: Path) -> None:
     file = model_file(tmp_path / "models")
     engine = ScriptedEngine("One.", "Two.", "Three.")

@@ -354,6 +354,7 @@ async def test_three_temperatures_are_written_with_the_same_seed_and_nothing_is_
         assert [column.lane.text for column in shown.columns if column.lane] == [TEXT] * 3
         assert {engine.samplings[i].temperature for i in range(1, len(engine.samplings))} == set(TEMPERATURES)
         assert {sampling.seed for sampling in engine.samplings[1:]} == {shown.seed}
+        assert set(engine.stated[1:]) == {frozenset({"temperature"})}, "none is left to a server"
         assert shown.seed >= 0
         assert all(prompt == asked for prompt in engine.prompts[1:])
         chances = [str(column.query_one(".chances", Static).content) for column in shown.columns]

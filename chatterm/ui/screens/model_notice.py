@@ -167,9 +167,10 @@ class ModelNotice(Banner):
     @property
     def _temperature(self) -> float | None:
         """The temperature that counts; None where it is left to a server."""
-        chosen = self.chat.effective.sampling.temperature
-        is_left = self.chat.model is not None and self.chat.model.host and chosen == Sampling().temperature
-        return None if is_left else chosen
+        settings, model = self.chat.effective, self.chat.model
+        chosen = settings.sampling.temperature
+        is_chosen = "temperature" in settings.stated or chosen != Sampling().temperature
+        return None if model is not None and model.host and not is_chosen else chosen
 
     def offer(self, names: Sequence[str]) -> None:
         """None was chosen yet: how to come to one."""
