@@ -46,10 +46,21 @@ def chatterm(
     ] = False,
 ) -> None:
     """Chat with a language model that runs on this machine; without a command the app opens."""
-    if context.invoked_subcommand is None:
-        from chatterm.cli.open import open_app
+    if (command := context.invoked_subcommand) is not None:
+        _check(command, model, latest)
+        return
+    from chatterm.cli.open import open_app
 
-        raise typer.Exit(open_app(model or "", continue_latest=latest))
+    raise typer.Exit(open_app(model or "", continue_latest=latest))
+
+
+def _check(command: str, model: str | None, latest: bool) -> None:
+    """Refuse options of the app before a command, which would not get them."""
+    if model is not None and command in ("ask", "explain"):
+        raise typer.BadParameter(f"put it behind the command: chatterm {command} --model ...", param_hint="--model")
+    if model is not None or latest:
+        flag = "--continue" if model is None else "--model"
+        raise typer.BadParameter(f"it is for the app, and not for chatterm {command}", param_hint=flag)
 
 
 def run() -> int:

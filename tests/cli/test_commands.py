@@ -170,6 +170,21 @@ def test_version_and_help_answer() -> None:
         assert "Usage" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--model", "x", "ask", "hi"), "put it behind the command: chatterm ask --model"),
+        (("-m", "x", "explain", "hi"), "put it behind the command: chatterm explain --model"),
+        (("--continue", "ask", "hi"), "--continue: it is for the app"),
+        (("-m", "x", "models", "list"), "--model: it is for the app"),
+    ],
+)
+def test_an_option_of_the_app_before_a_command_is_wrong_usage(arguments: tuple[str, ...], said: str) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
 def test_help_of_ask_explains_temperature() -> None:
     done = run("ask", "--help", COLUMNS="200")
     assert "--temperature" in done.stdout
