@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from chatterm import paths, settings
 from chatterm.errors import ModelNotFound
+from chatterm.text import line
 
 if TYPE_CHECKING:
     from chatterm.address import Address
@@ -75,7 +76,7 @@ def default_model(chosen: Settings, named: str | None) -> Address:
         if (path := library.only_one()) is not None:
             return path
         raise ModelNotFound("There is no model on this machine yet.", HOW_TO_GET_ONE)
-    names = ", ".join(sorted(model.name for model in models)[:5])
+    names = ", ".join(sorted(line(model.name) for model in models)[:5])
     raise ModelNotFound(
         f"There are {len(models)} models on this machine ({names}{', ...' if len(models) > 5 else ''}).",
         "Say which one with --model NAME, or choose one for good in the app's settings.",

@@ -75,7 +75,9 @@ def told() -> Iterator[None]:
 
 def aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
     """Rows as lines with columns; names of files come from anywhere, so they are made harmless."""
+    from rich.cells import cell_len, set_cell_size  # late: many commands make no table
+
     rows = [tuple(line(cell) for cell in row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield "  ".join(set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()

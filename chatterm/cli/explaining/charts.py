@@ -7,10 +7,11 @@ two can be told apart by nearly everybody, and each number stands beside its mar
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from html import escape
+
+from rich.cells import cell_len
 
 from chatterm.cli.explaining.explanation import Explanation, Layers, Looks, Meaning, Next, TokenRow
 from chatterm.cli.explaining.tables import CAPTIONS, TITLES, percent
@@ -316,7 +317,7 @@ def _short(text: str, n: int) -> str:
 
 def _width(text: str) -> float:
     """How wide a text is drawn; letters of East Asia take two cells."""
-    return _LETTER * sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+    return _LETTER * cell_len(text)
 
 
 def _escaped(text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from chatterm.cli.explaining.explanation import Explanation, Layers, Looks, Meaning, Next, TokenRow
 from chatterm.cli.terminal import aligned
+from chatterm.text import line
 
 TITLES: Mapping[str, str] = {
     "tokens": "Tokens",
@@ -41,7 +42,7 @@ def text(explanation: Explanation, sections: tuple[str, ...]) -> str:
 def _section(explanation: Explanation, section: str) -> Iterator[str]:
     yield TITLES[section].upper()
     if reason := explanation.missing.get(section):
-        yield reason
+        yield line(reason)
         return
     yield from textwrap.wrap(CAPTIONS[section], _LINE)
     yield ""
