@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import aclosing
 from typing import Annotated, Any
 
@@ -68,6 +68,7 @@ def ask(
     """
     from chatterm.cli.join import default_model, load_settings, make_engine
 
+    check_raw(raw, system, variable)
     try:
         settings = load_settings()
     except SettingsError as error:
@@ -83,10 +84,18 @@ def ask(
             return layered(settings, answering).merged(changes)
 
         prompt = prompt_of(text, system, raw, counting(address).chat)
-        code = asyncio.run(_answer(make_engine(settings), address, prompt, counting, _Json() if json else _Text()))
+        out = _Json() if json else _Text({*changes, "chat"} if system is not None else {*changes})
+        code = asyncio.run(_answer(make_engine(settings), address, prompt, counting, out))
     except ChattermError as error:
         raise fail(error) from error
     raise typer.Exit(code)
+
+
+def check_raw(raw: bool, system: str | None, variables: list[str] | None = None) -> None:
+    """Refuse what only a chat template could take in where there shall be none."""
+    for flag, value in (("--system", system), ("--template-variable", variables)):
+        if raw and value:
+            raise typer.BadParameter("--raw uses no chat template, which is where it would go", param_hint=flag)
 
 
 def _variable(given: str) -> tuple[str, bool | int | float | str]:
@@ -122,6 +131,22 @@ def prompt_of(text: str, system: str | None, raw: bool, chosen: ChatSettings) ->
     said = argument(system) if system is not None else chosen.system_prompt
     turns = (PromptTurn(Role.SYSTEM, said),) if said else ()
     return Prompt((*turns, PromptTurn(Role.USER, text)), template_variables=chosen.template_variables)
+
+
+def notes_of(event: Event, given: Collection[str]) -> tuple[str, ...]:
+    """What a person is told beside an event: on a terminal all that is noted, else what options have brought about.
+
+    Args:
+        given: Sections of the settings of which the command line chose something.
+    """
+    match event:
+        case Loaded():
+            about = {"load"}
+        case Prompted():
+            about = {"sampling", "chat"}
+        case _:
+            return ()
+    return event.notes if is_terminal(sys.stderr) or not about.isdisjoint(given) else ()
 
 
 async def _answer(
@@ -161,9 +186,18 @@ async def _answer(
 
 
 class _Text:
-    """Prints the answer as text; progress and notes go to stderr when a person reads it."""
+    """Prints the answer as text; progress and notes go to stderr when a person reads it.
 
-    def __init__(self) -> None:
+    Notes on options that were given go there always.
+    """
+
+    def __init__(self, given: Collection[str]) -> None:
+        """Nothing is printed yet.
+
+        Args:
+            given: As for `notes_of`.
+        """
+        self.given = given
         self.is_read = is_terminal(sys.stderr)
         self.progress = self.is_read and os.environ.get("TERM") != "dumb"
         self.clean = is_terminal(sys.stdout)
@@ -185,11 +219,9 @@ class _Text:
             case Loading():
                 self._progress("loading")
             case Loaded() | Prompted():
-                notes = event.notes
-                if notes:
+                for note in notes_of(event, self.given):
                     self._progress("")
-                    for note in notes if self.is_read else ():
-                        say(f"chatterm: {note}")
+                    say(f"chatterm: {note}")
             case Trimmed():
                 raise RuntimeError("one question alone has no turns to drop")
             case Finished(reason=FinishReason.FILTER):

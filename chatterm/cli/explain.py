@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chatterm.address import Address
-from chatterm.cli.ask import prompt_of, question_text
+from chatterm.cli.ask import check_raw, notes_of, prompt_of, question_text
 from chatterm.cli.flags import with_settings
 from chatterm.cli.terminal import fail, is_terminal, say, write_json
 from chatterm.engine.base import Engine, Prompt
 from chatterm.errors import ChattermError
-from chatterm.events import ModelInfo
+from chatterm.events import Event, ModelInfo
 from chatterm.layers import layered
 from chatterm.settings import Settings
 
@@ -63,6 +63,10 @@ def explain(
 
     chosen = {"tokens": tokens, "next": next, "attention": attention, "layers": layers, "neighbours": neighbours}
     sections = tuple(section for section in SECTIONS if chosen[section] or not any(chosen.values()))
+    wanted = Wanted(sections, token, layer, head)
+    _check(wanted)
+    check_raw(raw, system)
+    given = {*changes, "chat"} if system is not None else {*changes}
     try:
         settings = load_settings()
         address = default_model(settings, model)
@@ -72,11 +76,21 @@ def explain(
             return layered(settings, model).merged(changes)
 
         prompt = prompt_of(question_text(text, raw), system, raw, counting(address).chat)
-        wanted = Wanted(sections, token, layer, head)
-        found = asyncio.run(_explained(make_engine(settings), address, prompt, counting, wanted))
+        found = asyncio.run(_explained(make_engine(settings), address, prompt, counting, wanted, given))
         _put_out(found, sections, json, html, svg)
     except ChattermError as error:
         raise fail(error) from error
+
+
+def _check(wanted: Wanted) -> None:
+    """Refuse a choice that nothing of what is wanted has to do with."""
+    if (wanted.layer or wanted.head) and "attention" not in wanted.sections:
+        flag = "--layer" if wanted.layer else "--head"
+        raise typer.BadParameter("it chooses whose attention is shown: add --attention", param_hint=flag)
+    if wanted.token and wanted.sections == ("tokens",):
+        raise typer.BadParameter(
+            "--tokens shows all of them: add what shall be shown of this one", param_hint="--token"
+        )
 
 
 async def _explained(
@@ -85,17 +99,22 @@ async def _explained(
     prompt: Prompt,
     counting: Callable[[ModelInfo | Address], Settings],
     wanted: Wanted,
+    given: Collection[str],
 ) -> Explanation:
     """Load and ask."""
     from chatterm.cli.explaining.gather import explain as gather
+
+    def hear(event: Event) -> None:
+        for note in notes_of(event, given):
+            say(f"chatterm: {note}")
 
     if is_terminal(sys.stderr):
         say("chatterm: loading the model")
     try:
         async with aclosing(engine.load(address, counting(address).load)) as loading:
-            async for _ in loading:
-                pass
-        return await gather(engine, prompt, counting(engine.model or address).sampling, wanted)
+            async for step in loading:
+                hear(step)
+        return await gather(engine, prompt, counting(engine.model or address), wanted, hear)
     finally:
         await engine.close()
 

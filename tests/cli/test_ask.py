@@ -62,6 +62,12 @@ def test_stdout_of_a_pipe_is_the_answer_alone(speaker: Path) -> None:
     assert "\x1b" not in done.stdout
 
 
+def test_what_becomes_of_an_option_is_said_although_no_terminal_reads_it(speaker: Path) -> None:
+    done = run("ask", "Say it.", "--model", speaker, "--temperature", "0", "--n-ctx", "8192")
+    assert done.stdout == UNICODE
+    assert "trained for 4,096" in done.stderr
+
+
 def test_what_is_piped_in_is_put_below_the_question(rambler: Path) -> None:
     one = events("Translate:\n\nBonjour", "--model", rambler, "--max-tokens", "1")
     two = events("Translate:", "--model", rambler, "--max-tokens", "1", stdin="Bonjour\n")
@@ -96,6 +102,8 @@ def test_the_same_seed_and_settings_give_the_same_tokens(rambler: Path) -> None:
         (("hi", "--temperature", "warm"), 2, "temperature"),
         (("hi", "--no-such-flag"), 2, "no-such-flag"),
         (("hi", "--temperature", "9"), 2, "--temperature"),
+        (("hi", "--raw", "--system", "Be brief."), 2, "--system: --raw uses no chat template"),
+        (("hi", "--raw", "--template-variable", "a=1"), 2, "--template-variable: --raw uses no chat template"),
         (("hi", "--model", "nowhere.gguf"), 1, "nowhere.gguf"),
         (("hi", "--model", "nowhere"), 1, "There is no model"),
     ],

@@ -128,6 +128,10 @@ def test_another_token_is_looked_at_where_it_is_asked_for(tiny: Path) -> None:
         (("--layer", "4"), 1, "layers 1 to 3"),
         (("--head", "5"), 1, "each layer has 4"),
         (("--layer", "0"), 2, "--layer"),
+        (("--tokens", "--layer", "3", "--head", "2"), 2, "--layer: it chooses whose attention"),
+        (("--next", "--head", "2"), 2, "--head: it chooses whose attention"),
+        (("--tokens", "--token", "1"), 2, "--token"),
+        (("--raw", "--system", "Be brief."), 2, "--system: --raw uses no chat template"),
         (("--html", "/nowhere/page.html"), 1, "cannot be written"),
     ],
 )
@@ -137,6 +141,26 @@ def test_what_cannot_be_shown_is_said(tiny: Path, arguments: tuple[str, ...], co
     assert said in done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
+
+
+def test_a_section_that_cannot_be_shown_does_not_keep_a_layer_from_being_shown(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "spm.gguf", vocabulary="spm")
+    found = explained("--raw", "", "--model", model, "--layer", "2", "--head", "1")
+    assert set(found["missing"]) == {"neighbours"}, "there is no word"
+    assert (found["attention"]["layer"], found["attention"]["head"]) == (2, 1)
+
+
+def test_what_comes_next_is_said_to_follow_the_last_token_whichever_is_looked_at(tiny: Path) -> None:
+    n_tokens = len(explained("the cat and the dog", "--raw", "--tokens", "--model", tiny)["tokens"])
+    done = run("explain", "the cat and the dog", "--raw", "--next", "--token", "1", "--model", tiny)
+    assert f"\nAfter token {n_tokens}, the last one.\n" in done.stdout
+    assert n_tokens > 1
+
+
+def test_what_becomes_of_an_option_is_said_beside_the_tables(tiny: Path) -> None:
+    done = run("explain", "the cat", "--tokens", "--model", tiny, "--n-ctx", "8192")
+    assert "trained for 4,096" in done.stderr
+    assert "TOKENS" in done.stdout
 
 
 def test_nothing_to_explain_is_wrong_usage(tiny: Path) -> None:

@@ -127,6 +127,26 @@ def test_ask_streams_what_a_server_says(server: FakeServer) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "Grüße, Welt", "")
 
 
+def test_a_server_is_told_what_is_stated_although_it_is_the_default(server: FakeServer) -> None:
+    assert run("ask", "Say it.", "--model", "fake:tiny").returncode == 0
+    assert run("ask", "Say it.", "--model", "fake:tiny", "--temperature", "0.8").returncode == 0
+    save(paths.settings_file(), {"for_model": {"fake:tiny": {"sampling": {"top_p": 0.95}}}})
+    assert run("ask", "Say it.", "--model", "fake:tiny").returncode == 0
+    settings = [
+        {name: seen.body[name] for name in ("temperature", "top_p") if name in seen.body} for seen in server.questions
+    ]
+    assert settings == [{}, {"temperature": 0.8}, {"top_p": 0.95}]
+
+
+@pytest.mark.parametrize("command", [("ask",), ("explain", "--next")])
+def test_what_a_server_does_not_take_is_said_where_no_terminal_reads_it(
+    server: FakeServer, command: tuple[str, ...]
+) -> None:
+    done = run(*command, "hello", "--model", "fake:tiny", "--top-k", "5")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "chatterm: fake does not know top_k, so your choice does not count.\n"
+
+
 def test_ask_as_json_tells_the_same_events(server: FakeServer) -> None:
     got = events("hello", "--model", "fake:tiny", "--top-k", "5")
     kinds = [each["event"] for each in got]

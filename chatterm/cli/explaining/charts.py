@@ -181,6 +181,9 @@ def _tokens(canvas: Canvas, rows: Sequence[TokenRow]) -> None:
 def _next(canvas: Canvas, found: Next) -> None:
     """Two bars a token: what the model says in light, what it is drawn from in full colour."""
     left = 190
+    if found.number is not None:
+        canvas.say(f"After token {found.number}, the last one.")
+        canvas.y += 6
     for row in found.candidates:
         y = canvas.y
         canvas.text(left - 10, y + _ROW / 2, _short(row.token.text, 20), anchor="end")

@@ -63,6 +63,8 @@ class CandidateRow(msgspec.Struct, frozen=True):
 class Next(msgspec.Struct, frozen=True):
     """What may come next."""
 
+    number: int | None
+    """The token after which it comes, the last one; null where a server does not tell its tokens."""
     candidates: tuple[CandidateRow, ...]
     others: float
     """The probability of all other tokens together."""

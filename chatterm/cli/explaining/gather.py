@@ -5,6 +5,7 @@ What an engine cannot tell is missing, with the reason. People count from 1, eng
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any, Literal, TypeVar, get_args
 
@@ -29,7 +30,7 @@ from chatterm.cli.explaining.heads import place_of
 from chatterm.cli.explaining.reading import Reading
 from chatterm.engine.base import Engine, Prompt
 from chatterm.errors import NotVisible, OutOfMemory, ServerError
-from chatterm.events import Measured
+from chatterm.events import Measured, ReplyEvent
 from chatterm.glass import (
     LONGEST_SPAN,
     Attention,
@@ -48,7 +49,7 @@ from chatterm.glass import (
     hide_first,
 )
 from chatterm.lens import Candidate, candidates
-from chatterm.settings import Sampling
+from chatterm.settings import Settings
 
 S = TypeVar("S")
 
@@ -70,8 +71,13 @@ class Wanted(msgspec.Struct, frozen=True):
     head: int | None = None
 
 
-async def explain(engine: Engine, prompt: Prompt, sampling: Sampling, wanted: Wanted) -> Explanation:
+async def explain(
+    engine: Engine, prompt: Prompt, settings: Settings, wanted: Wanted, hear: Callable[[ReplyEvent], None]
+) -> Explanation:
     """Ask an engine that has a model.
+
+    Args:
+        hear: Gets what the engine tells while it begins an answer.
 
     Raises:
         NotVisible: there is no such token, layer or head.
@@ -87,7 +93,7 @@ async def explain(engine: Engine, prompt: Prompt, sampling: Sampling, wanted: Wa
     n_tokens = len(reading.pieces)
     if wanted.token is not None and not 0 < wanted.token <= max(n_tokens, 1):
         raise NotVisible(f"There is no token {wanted.token}: the text has {n_tokens}.")
-    found = await _Gathering(engine, reading, sampling, wanted, missing).found()
+    found = await _Gathering(engine, reading, settings, wanted, missing, hear).found()
     return Explanation(engine.model.name, missing=missing, **found)
 
 
@@ -95,14 +101,21 @@ class _Gathering:
     """One explanation while it is made."""
 
     def __init__(
-        self, engine: Engine, reading: Reading, sampling: Sampling, wanted: Wanted, missing: dict[str, str]
+        self,
+        engine: Engine,
+        reading: Reading,
+        settings: Settings,
+        wanted: Wanted,
+        missing: dict[str, str],
+        hear: Callable[[ReplyEvent], None],
     ) -> None:
         self.engine = engine
         self.reading = reading
-        self.sampling = sampling
+        self.settings = settings
         self.wanted = wanted
         self.missing = missing
         """Sections that cannot be shown, with the reason; grows while the others are asked for."""
+        self.hear = hear
         self.drawn: int | None = None
         """What was drawn as the first token of the answer, once that was asked."""
 
@@ -115,7 +128,7 @@ class _Gathering:
             try:
                 found[section] = await self._section(section)
             except (NotVisible, OutOfMemory, ServerError) as error:
-                if self.wanted.layer or self.wanted.head:
+                if section == "attention" and (self.wanted.layer or self.wanted.head):
                     raise
                 self.missing[section] = error.message
         return found
@@ -150,19 +163,22 @@ class _Gathering:
             raise ServerError("Not available here, because the server does not tell what else it might have said.")
         self.drawn = measured.id
         return Next(
+            number=len(self.reading.pieces) or None,
             candidates=tuple(_candidate(row, has_share=bool(measured.shares)) for row in rows),
             others=max(0.0, 1 - sum(row.probability for row in rows)),
             bits=measured.entropy,
             drawn=shown(measured.id, measured.piece),
-            temperature=self.sampling.temperature,
+            temperature=self.settings.sampling.temperature,
         )
 
     async def _measured(self) -> Measured | None:
         """What was measured at the first token of the answer; None where nothing was."""
-        sampling = msgspec.structs.replace(self.sampling, max_tokens=1)
+        sampling = msgspec.structs.replace(self.settings.sampling, max_tokens=1)
+        replying = self.engine.reply(self.reading.prompt, sampling, measure=True, stated=self.settings.stated)
         measured = None
-        async with aclosing(self.engine.reply(self.reading.prompt, sampling, measure=True)) as events:
+        async with aclosing(replying) as events:
             async for event in events:
+                self.hear(event)
                 if isinstance(event, Measured) and measured is None:
                     measured = event
         return measured

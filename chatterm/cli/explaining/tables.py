@@ -78,6 +78,9 @@ def _kind(kind: str) -> str:
 
 
 def _next(found: Next) -> Iterator[str]:
+    if found.number is not None:
+        yield f"After token {found.number}, the last one."
+        yield ""
     to_be_drawn = "to be drawn" if found.candidates[0].share is not None else ""
     rows: list[tuple[str, ...]] = [("text", "probability", "", to_be_drawn, "")]
     rows += [
