@@ -15,6 +15,7 @@ from chatterm.engine.scripted import ScriptedEngine
 from chatterm.errors import NotVisible
 from chatterm.glass import GlassRequest, GlassResult, LetGo
 from chatterm.paths import settings_file
+from chatterm.ui.glass import panel
 from chatterm.ui.glass.glossary import TERM_OF, Glossary
 from chatterm.ui.glass.marks import bar, named, percent, shade
 from chatterm.ui.glass.shaper import Shaper
@@ -209,7 +210,7 @@ async def test_closed_it_measures_nothing() -> None:
         assert not glass.is_open
 
 
-async def test_closed_it_gives_back_the_memory_that_looking_took() -> None:
+async def test_closed_it_gives_back_the_memory_that_looking_took(monkeypatch: pytest.MonkeyPatch) -> None:
     class Asked(ScriptedEngine):
         asked: list[GlassRequest]
 
@@ -223,8 +224,14 @@ async def test_closed_it_gives_back_the_memory_that_looking_took() -> None:
         await ask(pilot, screen, "first")
         await pilot.press("4")
         await wait_for(pilot, lambda: "heads 1 to" in body(glass))
-        await pilot.press("escape")
+        monkeypatch.setattr(panel, "PAUSE_SECONDS", 0.5)  # so that it is closed before the cursor rests
+        await pilot.press("left", "escape")
         await wait_for(pilot, lambda: isinstance(engine.asked[-1], LetGo))
+        over: list[bool] = []
+        glass.set_timer(panel.PAUSE_SECONDS, lambda: over.append(True))
+        await wait_for(pilot, lambda: over, "every pause that began before has ended")
+        await wait_for(pilot, lambda: not [worker for worker in glass.workers if worker.node is glass])
+        assert isinstance(engine.asked[-1], LetGo), "it is not looked again"
 
 
 async def test_the_mouse_puts_the_cursor_on_a_token_and_opens_views() -> None:

@@ -221,10 +221,16 @@ class GlassPanel(Vertical):
         self._draw()
 
     def _look_soon(self) -> None:
-        """Look into the model, once the cursor rests."""
+        """Look into the model, once the cursor rests; not while nobody sees it."""
+        self.look_no_more()
+        if self.display:
+            self._pause = self.set_timer(PAUSE_SECONDS, self._look)
+
+    def look_no_more(self) -> None:
+        """Let be what the cursor was about to rest for."""
         if self._pause is not None:
             self._pause.stop()
-        self._pause = self.set_timer(PAUSE_SECONDS, self._look)
+            self._pause = None
 
     @work(exclusive=True, group="look")
     async def _look(self) -> None:

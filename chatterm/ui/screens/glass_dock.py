@@ -60,7 +60,7 @@ class GlassDock(ByHand):
 
     def close(self) -> None:
         """Look away: replies are not measured any more; what was measured is kept."""
-        self.display = False
+        self.step_aside()
         if self.chat is not None:
             self.chat.is_measured = False
             self._let_go(self.chat)
@@ -86,6 +86,7 @@ class GlassDock(ByHand):
     def step_aside(self) -> None:
         """Make room for the conversation; what is written there is measured all the same."""
         self.display = False
+        self.look_no_more()
 
     @property
     def is_open(self) -> bool:
