@@ -216,7 +216,7 @@ def _looks(canvas: Canvas, found: Looks) -> None:
         f"{percent(found.row[0].weight)} rests, is left out."
     )
     canvas.y += 10
-    top, cell = canvas.y, min(18.0, 340 / max(len(found.first_by_head[0]), 1))
+    top, cell = canvas.y, min(18.0, 340 / max(1, *map(len, found.first_by_head)))
     canvas.say(
         "Each layer (down) and head (across). Left: the stronger the colour, the less rests on the first token. "
         "Right: the stronger, the fewer tokens it looks at."

@@ -120,7 +120,9 @@ def _looks(found: Looks) -> Iterator[str]:
         ]
     )
     yield ""
-    yield f"The model has {len(found.layers)} such layers with {len(found.first_by_head[0])} heads each:"
+    counts = sorted({len(heads) for heads in found.first_by_head})
+    told = f"{counts[0]} heads each" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} heads"
+    yield f"The model has {len(found.layers)} such layers with {told}:"
     yield "--layer and --head choose another one, --token another token."
 
 
