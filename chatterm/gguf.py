@@ -19,6 +19,7 @@ import msgspec
 
 from chatterm.errors import ModelNotFound, ModelUnreadable
 from chatterm.quantizations import FILE_TYPES, TENSOR_TYPES
+from chatterm.text import line
 
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
@@ -331,7 +332,7 @@ def _tensor(reader: _Reader) -> Tensor:
     """One entry of the list of tensors."""
     name, n_dimensions = reader.text(), reader.number(_U32)
     if n_dimensions > 8:
-        raise _Bad(f"tensor {name[:80]} has {n_dimensions:,} dimensions, so it is damaged")
+        raise _Bad(f"tensor {line(name[:80])} has {n_dimensions:,} dimensions, so it is damaged")
     shape = tuple(reader.number(_U64) for _ in range(n_dimensions))
     kind, offset = reader.number(_U32), reader.number(_U64)
     type_name, values, size = TENSOR_TYPES.get(kind, (f"type {kind}", 1, 0))

@@ -149,7 +149,7 @@ def test_a_split_model_tells_its_parts() -> None:
         (file_with(key("a", 9, struct.pack("<IQQ", 8, 1 << 62, 1 << 62))), "so it is damaged"),
         (file_with(key("a", 9, struct.pack("<IQ", 9, 1 << 62))), "so it is damaged"),
         (file_with(key("a", 9, struct.pack("<IQ", 9, 1) * 5000)), "unknown kind 9"),
-        (file_with(struct.pack("<Q", 1) + b"t" + struct.pack("<I", 1 << 30), n_keys=0, n_tensors=1), "dimensions"),
+        (file_with(struct.pack("<Q", 2) + b"\x1bt" + struct.pack("<I", 1 << 30), n_keys=0, n_tensors=1), "\ufffdt has"),
     ],
 )
 def test_a_file_that_is_no_gguf_says_why(tmp_path: Path, content: bytes, reason: str) -> None:

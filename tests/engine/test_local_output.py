@@ -6,6 +6,7 @@ does without.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from support.tiny_models import write_chain, write_model
 
 from chatterm.engine.base import Prompt
 from chatterm.engine.local import LocalEngine
+from chatterm.errors import ModelUnreadable
 from chatterm.events import Finished, FinishReason, Token
 from chatterm.settings import Sampling
 
@@ -120,6 +122,16 @@ async def test_a_broken_template_does_not_make_a_model_useless(engine: LocalEngi
     reply = await ask(engine, "hello", Sampling(max_tokens=2))
     assert len(reply.ids) == 2
     assert reply.prompted.notes
+
+
+async def test_what_a_file_says_of_itself_is_only_text(engine: LocalEngine, tmp_path: Path) -> None:
+    odd, shown = "odd\x1b]52;c;aGk=\x07", "odd\ufffd]52;c;aGk=\ufffd"
+    path = write_model(tmp_path / "model.gguf", template=f"{{{{ raise_exception('{odd}\n!') }}}}")
+    await load(engine, path)
+    (note,) = (await ask(engine, "hello", Sampling(max_tokens=1))).prompted.notes
+    assert f"({shown} !)" in note
+    with pytest.raises(ModelUnreadable, match=f"unknown model architecture: '{re.escape(shown)}'"):
+        await load(engine, write_model(tmp_path / "novel.gguf", odd))
 
 
 async def test_no_template_is_stated(engine: LocalEngine, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from chatterm.engine.base import Device, EngineReport
 from chatterm.engine.worker.layout import VERSION, mismatches
 from chatterm.engine.worker.rpc import RpcServers
 from chatterm.errors import LibraryMissing
+from chatterm.text import line
 
 REMEDY = f"Run: python -m pip install --force-reinstall --no-cache-dir llama-cpp-python=={VERSION}"
 _INFO, _WARNING, _ERROR, _CONTINUED = 2, 3, 4, 5
@@ -53,14 +54,17 @@ class Log:
     @property
     def text(self) -> str:
         """Everything since the last `clear`."""
-        return "".join(line for _, line in self._lines)
+        return "".join(text for _, text in self._lines)
 
     @property
     def errors(self) -> list[str]:
-        """The error lines since the last `clear`, without the name of the C function before them."""
-        lines = "".join(line for level, line in self._lines if level == _ERROR).splitlines()
+        """The error lines since the last `clear`, fit to be shown, without the name of the C function before them.
+
+        They quote what stands in the model's file.
+        """
+        said = "".join(text for level, text in self._lines if level == _ERROR).splitlines()
         return [
-            re.sub(r"^[a-z_0-9]+: (error loading model( \w+)?: )*", "", line.strip()) for line in lines if line.strip()
+            re.sub(r"^[a-z_0-9]+: (error loading model( \w+)?: )*", "", line(each)) for each in said if each.strip()
         ]
 
 

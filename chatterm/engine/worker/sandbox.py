@@ -24,6 +24,8 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from chatterm.text import line
+
 T = TypeVar("T")
 
 _LONGEST_TEXT = 32_000_000
@@ -35,7 +37,7 @@ _GRACE_SECONDS = 1.0
 
 
 class Refused(Exception):
-    """The template raised something; the text says what."""
+    """The template raised something; the text says what, fit to be shown."""
 
 
 class Overdue(BaseException):
@@ -135,7 +137,7 @@ def _limited(pieces: Iterator[str]) -> Iterator[str]:
 
 def _raise(message: object) -> NoReturn:
     """What templates call when they do not like a conversation."""
-    raise Refused(str(message)[:300])
+    raise Refused(line(str(message)[:300]))
 
 
 def _strftime_now(format: str) -> str:
@@ -190,7 +192,7 @@ def _guarded(work: Callable[[], T], deadline_seconds: float) -> T:
         case [MemoryError() as error]:
             raise Refused("it takes too much memory") from error
         case [error]:
-            raise Refused(f"{type(error).__name__}: {error}"[:300]) from error
+            raise Refused(line(f"{type(error).__name__}: {error}"[:300])) from error
     raise AssertionError(failure)
 
 
