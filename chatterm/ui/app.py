@@ -24,6 +24,7 @@ from textual.screen import Screen
 from chatterm import paths, settings
 from chatterm.errors import ChattermError, SettingsError, StoreError
 from chatterm.settings import Settings
+from chatterm.text import line, plain
 from chatterm.ui import ending, themes
 from chatterm.ui.background import Asked
 from chatterm.ui.commands import COMMANDS, bindings, checked_keymap, is_possible
@@ -31,6 +32,8 @@ from chatterm.ui.looks import Looks
 from chatterm.ui.screens.opening import OpeningScreen
 
 if TYPE_CHECKING:
+    from textual.notifications import SeverityLevel
+
     from chatterm.chat import Chat
     from chatterm.downloads import Downloads
     from chatterm.engine.base import Engine
@@ -210,6 +213,18 @@ class ChatApp(App[None]):
 
     def _tell(self, error: ChattermError) -> None:
         self.notify(str(error), title=error.title, severity="error", timeout=15, markup=False)
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Say something in the corner; what a stranger wrote steers no terminal there."""
+        super().notify(plain(message), title=line(title), severity=severity, timeout=timeout, markup=markup)
 
     async def on_event(self, event: events.Event) -> None:
         """Keep what the terminal answers late from being taken for keys."""

@@ -61,6 +61,19 @@ def test_a_first_chat_is_there_again_after_quitting(models: Path, columns: int, 
         quit_app(terminal)
 
 
+def test_what_a_models_file_says_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    odd = "\x1b]52;c;R09ORQ==\x07"
+    path = write_chain(tmp_path / "odd.gguf", ["Yes"], name=odd, template=f"{{{{ raise_exception('{odd}') }}}}")
+    with chatterm("--model", str(path)) as terminal:
+        terminal.wait_for(READY)
+        terminal.send("Is it?", "enter")
+        terminal.wait_for("template does not work")
+        terminal.wait_for(READY)
+        quit_app(terminal)
+    assert b"R09ORQ" in terminal.written
+    assert b"\x1b]52;c;R09ORQ" not in terminal.written
+
+
 def test_escape_stops_and_keeps_what_arrived(models: Path) -> None:
     with chatterm("--model", str(models / "rambler.gguf")) as terminal:
         terminal.wait_for(READY)

@@ -21,6 +21,7 @@ from textual.widgets import Static
 from chatterm.errors import ChattermError
 from chatterm.events import Measured
 from chatterm.settings import Sampling
+from chatterm.text import plain
 from chatterm.ui.glass.aim import Aim, Angle
 from chatterm.ui.glass.glossary import TERM_OF, Glossary
 from chatterm.ui.glass.keys import KEYS, hints
@@ -187,7 +188,7 @@ class GlassPanel(Vertical):
         try:
             found = await self.source.tokens()
         except ChattermError as error:
-            self.tokens, self._no_tokens = [], str(error)
+            self.tokens, self._no_tokens = [], plain(str(error))
         else:
             self.tokens, self._no_tokens = found, ""
         if self.display:  # else it was closed meanwhile, perhaps with the whole app

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from chatterm.errors import ChattermError
+from chatterm.text import plain
 from chatterm.ui.glass import tokens
 from chatterm.ui.glass.aim import Aim, Room
 from chatterm.ui.glass.sight import NOT_HERE, Seen, Sight, json_of
@@ -36,7 +37,7 @@ class Sighting:
         try:
             self.seen, self.why_not = await self.sight.look(source, aim), ""
         except ChattermError as error:
-            self.seen, self.why_not = None, f"{NOT_HERE}, because: {error}"
+            self.seen, self.why_not = None, f"{NOT_HERE}, because: {plain(str(error))}"
         self._seen_in = before
 
     def forget_another_text(self, tokens: Sequence[GlassToken]) -> None:

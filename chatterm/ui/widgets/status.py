@@ -17,6 +17,7 @@ from textual.style import Style
 from textual.widget import Widget
 
 from chatterm.events import Event, Finished, FinishReason, Loaded, Loading, LoadStage, Prefilling, Token
+from chatterm.text import line
 from chatterm.ui.messages import RunCommand
 
 SECONDS_BETWEEN_DRAWINGS = 0.1
@@ -154,10 +155,10 @@ def _parts(facts: Facts) -> tuple[dict[str, Content], dict[str, Content]]:
     if facts.quantization:
         left["quantization"] = Content.styled(facts.quantization, "$foreground 60%")
     if facts.host:
-        left["host"] = Content.styled(f"↗ {facts.host}", "$text-warning")
+        left["host"] = Content.styled(f"↗ {line(facts.host)}", "$text-warning")
     left["activity"] = Content.assemble((f"{mark} ", colour), (facts.activity, colour if facts.is_wrong else ""))
     if facts.next_model:
-        left["next"] = Content.assemble(("then ", "$foreground 60%"), facts.next_model).truncate(28, ellipsis=True)
+        left["next"] = Content.assemble(("then ", "$foreground 60%"), line(facts.next_model)).truncate(28, ellipsis=True)
     right: dict[str, Content] = {}
     if facts.downloads:
         colour = "$text-error" if facts.has_failed_download else "$text-accent"
@@ -180,7 +181,7 @@ def _parts(facts: Facts) -> tuple[dict[str, Content], dict[str, Content]]:
 
 def _clickable(text: str, action: str, style: str) -> Content:
     """Text that stands for a command."""
-    return Content.styled(text, style).stylize(Style.from_meta({"command": action}))
+    return Content.styled(line(text), style).stylize(Style.from_meta({"command": action}))
 
 
 def _length(parts: dict[str, Content]) -> int:

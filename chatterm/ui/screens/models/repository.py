@@ -17,7 +17,7 @@ from chatterm.errors import ChattermError, EngineError, RepoNotFound
 from chatterm.fit import Fit, Verdict
 from chatterm.hub.catalogue import OfferedModel
 from chatterm.library import Library
-from chatterm.text import amount, line
+from chatterm.text import amount, line, plain
 from chatterm.ui.screens.models import words
 from chatterm.ui.screens.models.details import DetailsScreen
 from chatterm.ui.screens.models.messages import ShowDetails
@@ -149,7 +149,7 @@ class FilesPane(Pane[OfferedModel]):
         elif isinstance(fit, Fit):
             told = words.fit_sentence(fit)
         elif fit is not None:
-            told = f"Whether it fits is not known: {fit}"
+            told = f"Whether it fits is not known: {plain(str(fit))}"
         else:
             told = "Reading what the file says about itself …"
         return Content.assemble(

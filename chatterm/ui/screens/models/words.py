@@ -8,7 +8,7 @@ from chatterm.downloads import Download, DownloadState
 from chatterm.errors import ChattermError
 from chatterm.fit import Fit, Verdict
 from chatterm.hub import names
-from chatterm.text import amount, duration, line
+from chatterm.text import amount, duration, line, plain
 
 MUTED = "$foreground-muted"
 PENDING = Content.styled("…", MUTED)
@@ -67,9 +67,9 @@ def trouble(error: ChattermError, meanwhile: str = "") -> Content:
         error: What went wrong.
         meanwhile: What can be done all the same.
     """
-    parts: list[str | tuple[str, str]] = [(f"{error.title}\n\n", "bold $text-warning"), error.message]
+    parts: list[str | tuple[str, str]] = [(f"{error.title}\n\n", "bold $text-warning"), plain(error.message)]
     if error.remedy:
-        parts.append(f"\n{error.remedy}")
+        parts.append(f"\n{plain(error.remedy)}")
     if meanwhile:
         parts.append((f"\n\n{meanwhile}", MUTED))
     return Content.assemble(*parts)
