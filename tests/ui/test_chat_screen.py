@@ -293,12 +293,17 @@ async def test_draft_and_queue_survive_quitting() -> None:
         assert screen.queue.held
 
 
-@pytest.mark.parametrize("how", ["ctrl+q", ""])
+@pytest.mark.parametrize("how", ["ctrl+q", "in the settings", ""])
 async def test_quitting_while_a_reply_runs_keeps_what_arrived(how: str) -> None:
-    async with opened(make_app(engine=held())) as (pilot, screen):
+    app = make_app(engine=held())
+    async with opened(app) as (pilot, screen):
         await begin(pilot, screen, "Count", "One")
+        if how == "in the settings":
+            await pilot.press("f2")
+            await wait_for(pilot, lambda: isinstance(app.screen, SettingsScreen) and app.focused)
+            await pilot.press("right")
         if how:
-            await pilot.press(how)
+            await pilot.press("ctrl+q")
     assert await stored() == [("user", "Count", TurnState.FINISHED), ("assistant", "One", TurnState.STOPPED)]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from chatterm.hub.catalogue import Found, OfferedModel, Query
 from chatterm.library import Library, LocalModel
 from chatterm.settings import ModelsSettings, Settings
 from chatterm.ui.app import ChatApp
+from chatterm.ui.screens.models.details import DetailsScreen
 from chatterm.ui.screens.models.hub import HubPane
 from chatterm.ui.screens.models.repository import RepositoryScreen
 from chatterm.ui.screens.models.screen import ModelsScreen
@@ -529,6 +531,48 @@ async def test_f10_leads_from_the_picker_to_the_models_screen_and_closes_it():
         await on_page(pilot, app, "recommended")
         await pilot.press("f10")
         await wait_for(pilot, lambda: app.screen is app.chat_screen)
+
+
+class HeldLibrary(Library):
+    """Lists what is here, at once or when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(Settings(), None)
+        self.may_list, self.is_listing = threading.Event(), threading.Event()
+        self.may_list.set()
+
+    def local_models(self) -> list[LocalModel]:
+        self.is_listing.set()
+        self.may_list.wait()
+        return super().local_models()
+
+
+async def test_details_that_are_opened_meanwhile_do_not_keep_a_chosen_model_from_its_chat(hub: FakeHub):
+    library = HeldLibrary()
+    app = make_app()
+    app._make_library = lambda: library
+    async with opened(app) as (pilot, app):
+        await search(pilot, app, "tiny", "Tiny-Chat")
+        await pilot.press("enter")
+        await sees(pilot, r"F16 .*too big")
+        await pilot.press("enter")
+        await loaded(pilot, app, "Tiny-Chat-Q4_K_M")
+        app.desk.open("here")
+        await sees(pilot, r"Tiny-Chat-Q4_K_M +Q4_K_M .*fits")
+        await pilot.press("ctrl+pagedown", "ctrl+pagedown", *"tiny")
+        await sees(pilot, "lab/Tiny-Chat-GGUF")
+        await pilot.press("enter")
+        await sees(pilot, "it is here")
+        library.may_list.clear()
+        library.is_listing.clear()
+        try:
+            await pilot.press("enter")
+            await wait_for(pilot, library.is_listing.is_set)
+            await pilot.press("ctrl+pageup", "ctrl+pageup", "i")
+            await wait_for(pilot, lambda: isinstance(app.screen, DetailsScreen))
+        finally:
+            library.may_list.set()
+        await loaded(pilot, app, "Tiny-Chat-Q4_K_M")
 
 
 async def test_own_keys_for_the_old_name_still_work():

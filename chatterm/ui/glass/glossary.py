@@ -8,11 +8,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from chatterm.ui.glass.views import ViewName
+from chatterm.ui.widgets.modal import Modal
 
 TERMS = {
     "Language model": "A program that has learned from very much text which piece of text is likely to come next. It answers "
@@ -70,7 +70,7 @@ TERM_OF = {
 """Which term a view is about first of all."""
 
 
-class Glossary(ModalScreen[None]):
+class Glossary(Modal[None]):
     """A list of terms, and what the one under the cursor means."""
 
     DEFAULT_CSS = """

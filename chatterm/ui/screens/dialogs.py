@@ -8,11 +8,12 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, Label
 
+from chatterm.ui.widgets.modal import Modal
 
-class RenameDialog(ModalScreen[str | None]):
+
+class RenameDialog(Modal[str | None]):
     """Asks for a conversation's title; None when the old one stays."""
 
     DEFAULT_CSS = """

@@ -12,17 +12,17 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.geometry import Size
-from textual.screen import ModalScreen
 from textual.widget import Widget
 
 from chatterm.ui.commands import COMMANDS, keys_of, shown
+from chatterm.ui.widgets.modal import Modal
 
 GROUPS = ("Writing", "Chat", "Conversations", "In the list", "Model", "Glass box", "chatterm")
 KEY_CELLS = 24
 IN_THE_PROMPT = ("up, down", "On the first and the last line: what was asked before, and back to what is being written")
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Modal[None]):
     """All keys, in groups."""
 
     DEFAULT_CSS = """

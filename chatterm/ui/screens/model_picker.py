@@ -13,7 +13,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -25,6 +24,7 @@ from chatterm.text import amount, line
 from chatterm.ui.commands import key_of
 from chatterm.ui.messages import RunCommand
 from chatterm.ui.widgets.banner import Action
+from chatterm.ui.widgets.modal import Modal
 
 Models = Sequence[LocalModel] | Callable[[], Sequence[LocalModel]]
 """The models that are here, or what lists them; that is asked in a thread, once the screen is drawn."""
@@ -70,7 +70,7 @@ def typed_files(text: str) -> list[Path]:
         return []
 
 
-class ModelPicker(ModalScreen[Address | None]):
+class ModelPicker(Modal[Address | None]):
     """Gives the model that was chosen, or None."""
 
     CSS_PATH = "model_picker.tcss"

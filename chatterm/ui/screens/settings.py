@@ -9,7 +9,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Static, TabbedContent, TabPane, Tabs
 
@@ -25,6 +24,7 @@ from chatterm.ui.widgets.choice import Choice
 from chatterm.ui.widgets.control import Control
 from chatterm.ui.widgets.controls import control_for
 from chatterm.ui.widgets.field_row import FieldRow
+from chatterm.ui.widgets.modal import Modal
 from chatterm.ui.widgets.model_button import ModelButton
 
 __all__ = ["SettingsResult", "SettingsScreen"]
@@ -47,7 +47,7 @@ class Page(VerticalScroll, can_focus=False, inherit_bindings=False):
     ]
 
 
-class SettingsScreen(ModalScreen[SettingsResult | None]):
+class SettingsScreen(Modal[SettingsResult | None]):
     """Gives what was changed and for what it counts, or None."""
 
     AUTO_FOCUS = ""  # the open page brings the focus, once it is filled

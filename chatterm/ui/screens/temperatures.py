@@ -17,7 +17,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.reactive import var
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from chatterm import lens
@@ -31,6 +30,7 @@ from chatterm.ui.glass.shown_token import shown
 from chatterm.ui.screens.glass_by_hand import Begun, Wish
 from chatterm.ui.widgets.control import Control
 from chatterm.ui.widgets.key_row import Hint, KeyRow
+from chatterm.ui.widgets.modal import Modal
 from chatterm.ui.widgets.slider import Slider
 
 TEMPERATURES = (0.0, 0.7, 1.5)
@@ -138,7 +138,7 @@ class Column(Vertical):
         return rows
 
 
-class Temperatures(ModalScreen[Wish | None]):
+class Temperatures(Modal[Wish | None]):
     """Three columns; gives the answer that shall be kept, or None."""
 
     DEFAULT_CSS = """

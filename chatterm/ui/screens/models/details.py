@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from chatterm import model_facts
@@ -24,6 +23,7 @@ from chatterm.text import amount, line
 from chatterm.ui.screens.models import words
 from chatterm.ui.widgets.key_row import Hint, KeyRow
 from chatterm.ui.widgets.memory_chart import MemoryChart
+from chatterm.ui.widgets.modal import Modal
 
 Usage = Callable[[LocalModel], Awaitable[ModelUse]]
 """How a model was used here so far."""
@@ -31,13 +31,12 @@ LABEL_CELLS = 15
 MOST_CONVERSATIONS = 8
 
 
-class DetailsScreen(ModalScreen[None]):
+class DetailsScreen(Modal[None]):
     """A page to read."""
 
     CSS_PATH = "models.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,i,q,enter", "leave", "Back", show=False),
-        Binding("ctrl+q", "app.quit", show=False, id="quit"),
         Binding("j", "scroll('down')", show=False),
         Binding("k", "scroll('up')", show=False),
     ]

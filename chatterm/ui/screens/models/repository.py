@@ -11,7 +11,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
 
 from chatterm.errors import ChattermError, EngineError, RepoNotFound
 from chatterm.fit import Fit, Verdict
@@ -23,6 +22,7 @@ from chatterm.ui.screens.models.details import DetailsScreen
 from chatterm.ui.screens.models.messages import ShowDetails
 from chatterm.ui.screens.models.pane import Pane
 from chatterm.ui.widgets.key_row import Hint
+from chatterm.ui.widgets.modal import Modal
 from chatterm.ui.widgets.table import Column
 
 PREFERRED = "Q4_K_M"
@@ -196,14 +196,11 @@ class FilesPane(Pane[OfferedModel]):
             self.post_message(ShowDetails(model))
 
 
-class RepositoryScreen(ModalScreen[FilesPane.Taken | None]):
+class RepositoryScreen(Modal[FilesPane.Taken | None]):
     """Gives what was taken, or None."""
 
     CSS_PATH = "models.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Back", show=False),
-        Binding("ctrl+q", "app.quit", show=False, id="quit"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Back", show=False)]
 
     def __init__(self, library: Library, repo: str, quantization: str = "") -> None:
         """A repository.

@@ -15,7 +15,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import TabbedContent, TabPane, Tabs
 
 from chatterm.downloads import Downloads
@@ -31,12 +30,13 @@ from chatterm.ui.screens.models.pane import Pane
 from chatterm.ui.screens.models.queue import QueuePane
 from chatterm.ui.screens.models.recommended import RecommendedPane
 from chatterm.ui.screens.models.repository import RepositoryScreen
+from chatterm.ui.widgets.modal import Modal
 
 Page = Literal["here", "recommended", "hub", "downloads"]
 PAGES: tuple[Page, ...] = ("here", "recommended", "hub", "downloads")
 
 
-class ModelsScreen(ModalScreen[Path | None]):
+class ModelsScreen(Modal[Path | None]):
     """Gives the file of the model to chat with, or None."""
 
     AUTO_FOCUS = ""  # the open page takes the focus
@@ -44,7 +44,6 @@ class ModelsScreen(ModalScreen[Path | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Close", show=False),
         Binding("f10", "leave", show=False, id="models"),
-        Binding("ctrl+q", "app.quit", show=False, id="quit"),
         Binding("ctrl+pageup", "page(-1)", "Previous page", show=False, priority=True),
         Binding("ctrl+pagedown", "page(1)", "Next page", show=False, priority=True),
         Binding("left", "page(-1)", show=False),
@@ -169,6 +168,6 @@ class ModelsScreen(ModalScreen[Path | None]):
         """It is here already."""
         for local in await asyncio.to_thread(self.library.local_models):
             if local.repo == model.repo and local.file == model.files[0]:
-                self.dismiss(local.path)
+                self.dismiss_with_all_above(local.path)
                 return
         self.notify("F5 in Here looks for it again.", title="It is gone", severity="warning")
