@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.waiting import wait_for
 from textual.app import App
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, TabbedContent
 
@@ -171,6 +172,19 @@ async def test_every_setting_is_reached_by_keys_and_is_seen(size: tuple[int, int
                 row = app.row(f"{field.section}-{field.name}")
                 await wait_for(pilot, lambda row=row: app.panel.can_view_partial(row.control), f"{row.id} is seen")
                 assert row.control.region.right <= size[0]
+
+
+async def test_pages_that_are_turned_quickly_end_at_the_last():
+    app = Bare()
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        for _ in range(2):
+            app.post_message(Key("ctrl+pagedown", None))
+        await ready(pilot, "look-theme")
+        for _ in range(20):
+            await pilot.pause()
+            assert app.panel.query_one(TabbedContent).active == "look"
+        assert focused_row(app) == "look-theme"
 
 
 async def test_every_field_can_be_changed_to_something_that_the_settings_take():

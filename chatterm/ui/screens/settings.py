@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -45,6 +45,10 @@ class Page(VerticalScroll, can_focus=False, inherit_bindings=False):
         Binding("pageup", "page_up", "Page up", show=False),
         Binding("pagedown", "page_down", "Page down", show=False),
     ]
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Tabs would open the page that has the focus; told late, that would turn back a page that was turned since."""
+        event.stop()
 
 
 class SettingsScreen(Modal[SettingsResult | None]):
@@ -118,7 +122,8 @@ class SettingsScreen(Modal[SettingsResult | None]):
             self.show_marks()
             if page.query(ModelButton):
                 self.name_model()
-        if not isinstance(self.focused, Tabs):
+        is_open = event.tabbed_content.active == event.pane.id  # else another one was opened meanwhile
+        if is_open and not isinstance(self.focused, Tabs):
             page.query(FieldRow).first().take_focus()
 
     def rows(self, section: str) -> Iterator[Widget]:
