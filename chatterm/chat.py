@@ -251,26 +251,44 @@ class Chat:
         ids = [turn.id for turn in await self.siblings(last.id)]
         return ids.index(last.id), len(ids)
 
-    async def flip(self, step: int) -> None:
+    async def flip(self, step: int) -> bool:
         """Show another answer to the last question; after the last one comes the first.
+
+        Gives whether it is open now, as `switch` does.
 
         Raises:
             StoreError: as in `switch`.
         """
-        last = self.turns[-1]
+        journal = self._journal
+        if self.is_replying or not journal.turns:
+            return False
+        last = journal.turns[-1]
         ids = [turn.id for turn in await self.siblings(last.id)]
-        await self.switch(ids[(ids.index(last.id) + step) % len(ids)])
+        return await self._switch(journal, ids[(ids.index(last.id) + step) % len(ids)])
 
-    async def switch(self, turn_id: int) -> None:
+    async def switch(self, turn_id: int) -> bool:
         """Open the branch that goes through a turn, to its newest end.
+
+        Gives whether it is open now: what is wanted meanwhile, another conversation or a reply, goes first.
 
         Raises:
             StoreError: what is only in memory could not be saved, and would be lost.
         """
         if self.is_replying:
             raise RuntimeError("a reply is being written")
-        await self._journal.switch(turn_id)
-        self.unseen = _unseen(self.turns)
+        return await self._switch(self._journal, turn_id)
+
+    async def _switch(self, journal: Journal, turn_id: int) -> bool:
+        """The same in a conversation that was open a moment ago."""
+
+        def is_wanted() -> bool:
+            return journal is self._journal and not self.is_replying
+
+        if not is_wanted() or not await journal.switch(turn_id, is_wanted):
+            return False
+        if is_wanted():
+            self.unseen = _unseen(journal.turns)
+        return journal is self._journal
 
     async def prompt_history(self) -> list[str]:
         """What was asked before, in all conversations, newest first."""
@@ -340,27 +358,30 @@ class Chat:
         Gives it, so that it can be put back.
 
         Raises:
-            TurnKept: it is the only one, or the conversation goes on behind it.
+            TurnKept: it is the only one, or the conversation goes on behind it, or something else was wanted meanwhile.
             StoreError
         """
         if self.is_replying:
             raise TurnKept("An answer is being written.", "Wait for its end, or stop it.")
+        journal = self._journal
         others = [turn.id for turn in await self.siblings(turn_id) if turn.id != turn_id]
         if not others:
             raise TurnKept("It is the only answer to its question.", "Regenerate first, then drop it.")
-        if await self.store.newest_leaf(turn_id) == turn_id and any(turn.id == turn_id for turn in self.turns):
-            await self.switch(max((other for other in others if other < turn_id), default=others[0]))
+        if await self.store.newest_leaf(turn_id) == turn_id and any(turn.id == turn_id for turn in journal.turns):
+            other = max((other for other in others if other < turn_id), default=others[0])
+            if not await self._switch(journal, other):
+                raise TurnKept("The conversation went on, or another one was opened, meanwhile.", "Drop it once more.")
         return await self.store.drop(turn_id)
 
-    async def put_back(self, turn: Turn) -> None:
-        """Undo `drop`, and open the branch that ends there.
+    async def put_back(self, turn: Turn) -> bool:
+        """Undo `drop`, and open the branch that ends there; gives whether it is open now, as `switch` does.
 
         Raises:
             StoreError
         """
+        journal = self._journal
         await self.store.put_back(turn)
-        if self.conversation is not None and self.conversation.id == turn.conversation_id:
-            await self.switch(turn.id)
+        return journal.is_of(turn.conversation_id) and await self._switch(journal, turn.id)
 
     async def _answered(self, planned: Callable[[Journal], Awaitable[Plan]]) -> AsyncGenerator[ChatEvent, None]:
         """How the answer comes that was planned, in the conversation that is open when it is asked for."""

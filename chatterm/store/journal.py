@@ -83,8 +83,12 @@ class Journal:
         self._overrides_are_stale = True
         await self.save()
 
-    async def switch(self, turn_id: int) -> None:
-        """Open the branch that goes through a turn, to its newest end.
+    async def switch(self, turn_id: int, is_wanted: Callable[[], bool]) -> bool:
+        """Open the branch that goes through a turn, to its newest end; gives whether that was done.
+
+        Args:
+            turn_id: The turn.
+            is_wanted: Asked as soon as the branch is read, which may take long; where it says no, nothing is changed.
 
         Raises:
             StoreError: what is only in memory could not be saved, and would be lost.
@@ -95,10 +99,14 @@ class Journal:
         async with self._lock:
             assert self.conversation is not None
             leaf_id = await self.store.newest_leaf(self._given_out.get(turn_id, turn_id))
-            self.turns = await self.store.branch(leaf_id)
+            turns = await self.store.branch(leaf_id)
+            if not is_wanted():
+                return False
+            self.turns = turns
             self.conversation = msgspec.structs.replace(self.conversation, head_id=leaf_id)
             with contextlib.suppress(StoreError):  # it is shown; that it is not remembered does no harm
                 await self.store.set_head(self.conversation.id, leaf_id)
+        return True
 
     async def rewind(self, n_turns: int) -> None:
         """Leave only so many turns of the branch; in the store the others stay where they are.

@@ -76,18 +76,22 @@ class ConversationView(Transcript):
 
     def show_open(self) -> None:
         """Draw the conversation that is open now, from its end."""
-        turns = self.chat.turns
-        self.show(turns)
-        if self.live is not None:
-            self.live.leave()
-            self.live.show()
+        self._draw_branch()
         self.unseen = self.chat.unseen
         if self.glass is not None:
             self.glass.show_open()
         if not self._state.replying:
+            turns = self.chat.turns
             self._status.tell(**measures_of_record((turns[-1].record if turns else None) or ReplyRecord()))
         self._state.answers = (0, 0)
         self.count_answers()
+
+    def _draw_branch(self) -> None:
+        """Draw the open branch, with the reply that is being written there."""
+        self.show(self.chat.turns)
+        if self.live is not None:
+            self.live.leave()
+            self.live.show()
 
     @work(exclusive=True, group="reply")
     async def answer(self, reply: AsyncGenerator[ChatEvent, None], begun: Begun | None = None) -> None:
@@ -103,6 +107,8 @@ class ConversationView(Transcript):
                     match event:
                         case TurnAdded(turn=turn):
                             self.post_message(self.TurnSaved())
+                            if turn.role is Role.ASSISTANT:
+                                self._follow_branch()
                             if self.glass is not None and turn.role is Role.ASSISTANT:
                                 await self.glass.begin(begun)
                         case Measured() if self.glass is not None:
@@ -137,19 +143,22 @@ class ConversationView(Transcript):
             return
         if self.glass is not None and live.turn is not None:
             self.glass.end(live.turn.id)
-        self._follow_ids()
+        self._follow_branch()
+        self.unseen = self.chat.unseen
         self._status.tell(is_busy=self._state.busy)
         self.count_answers()
         self.post_message(self.ReplyEnded())
 
-    def _follow_ids(self) -> None:
-        """Show turns under the ids that they have now: they change when what could not be saved is saved after all."""
+    def _follow_branch(self) -> None:
+        """Show the open branch where another one is shown, or turns under ids that they have no longer.
+
+        Another answer can have been opened while a reply was asked for, and what was saved late gets other ids.
+        """
         if [turn.id for turn in self.turns] != [turn.id for turn in self.chat.turns]:
             top, follows = self.scroll_y, self.following
-            self.show(self.chat.turns)
+            self._draw_branch()
             if not follows:
                 self.scroll_to(y=top, animate=False)
-        self.unseen = self.chat.unseen
 
     @property
     def is_answering(self) -> bool:
@@ -193,11 +202,12 @@ class ConversationView(Transcript):
     async def flip(self, step: int) -> None:
         """Show another answer to the last question."""
         try:
-            await self.chat.flip(step)
+            is_open = await self.chat.flip(step)
         except StoreError as error:
             self.post_message(self.Failed(error))
         else:
-            self.show_open()
+            if is_open:
+                self.show_open()
 
     @work(exclusive=True, group="answers")
     async def count_answers(self) -> None:
@@ -227,5 +237,7 @@ class ConversationView(Transcript):
     def toggle_last_reasoning(self) -> None:
         """Fold or unfold what the model thought, where the cursor is, or last."""
         if self.cursor is None:
-            self.cursor = max(i for i, turn in enumerate(self.turns) if turn.role is Role.ASSISTANT)
-        self.action_toggle_reasoning()
+            answers = (i for i, turn in enumerate(self.turns) if turn.role is Role.ASSISTANT)
+            self.cursor = max(answers, default=None)
+        if self.cursor is not None:  # else an answer begins, and is not shown yet
+            self.action_toggle_reasoning()

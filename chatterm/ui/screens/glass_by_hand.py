@@ -280,11 +280,12 @@ class ByHand(GlassPanel):
         if self.chat is None or self.chat.is_replying:
             return
         try:
-            await self.chat.switch(turn_id)
+            is_open = await self.chat.switch(turn_id)
         except ChattermError as error:
             self._fail(error)
         else:
-            self.post_message(self.Switched())
+            if is_open:
+                self.post_message(self.Switched())
 
     @work(exclusive=True, group="branch")
     async def action_drop(self) -> None:
@@ -309,12 +310,13 @@ class ByHand(GlassPanel):
         if self.chat is None or not mine or self.chat.is_replying:
             return
         try:
-            await self.chat.put_back(mine[-1])
+            is_open = await self.chat.put_back(mine[-1])
         except ChattermError as error:
             self._fail(error)
         else:
             self._dropped.remove(mine[-1])
-            self.post_message(self.Switched())
+            if is_open:
+                self.post_message(self.Switched())
 
     def action_compare(self) -> None:
         """The same question at several temperatures."""
