@@ -19,6 +19,8 @@ from chatterm.settings import Sampling, Stage
 
 INVERSE_TEMPERATURES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """For these 1 / temperature, each twice the one before, `Kept.rest` tells of what is not kept; the others follow."""
+_SAME_SHARE = 0.01
+"""Shares that differ by less are taken for the same."""
 NOTHING = -87.0
 """ln of a mass that counts as none: about the smallest 32-bit float."""
 
@@ -118,6 +120,19 @@ def stages(kept: Kept, sampling: Sampling) -> list[StageView]:
         pool.keep_first(1)
         views.append(pool.view("temperature"))
     return views
+
+
+def explains(sampling: Sampling, measured: Measured) -> bool:
+    """Whether a token can have been drawn at some settings: they leave what was left, as likely as it was.
+
+    Where that cannot be told exactly, nothing speaks against them.
+    """
+    if measured.kept is None or not measured.shares:
+        return True
+    views = stages(measured.kept, sampling)
+    if not all(view.is_exact for view in views):
+        return True
+    return all(abs(share - then) < _SAME_SHARE for share, then in zip(views[-1].shares, measured.shares, strict=False))
 
 
 def kept_ids(kept: Kept) -> tuple[int, ...]:

@@ -94,6 +94,16 @@ async def test_a_thousand_tokens_are_the_same_with_and_without_measuring(
         assert all(each.point is not None for each in reply.of(Measured)), "the random numbers are known"
 
 
+@pytest.mark.parametrize("changes", SETTINGS, ids=str)
+async def test_every_draw_is_explained_by_its_own_settings_and_not_by_others(
+    chatty: LocalEngine, changes: dict[str, Any]
+) -> None:
+    sampling = Sampling(**{"seed": 11, "max_tokens": 100, **changes})
+    drawn = (await measured(chatty, PROMPT, sampling)).of(Measured)
+    assert all(lens.explains(sampling, each) for each in drawn)
+    assert not any(lens.explains(Sampling(temperature=0.4, top_k=7), each) for each in drawn)
+
+
 @pytest.mark.parametrize("arch", ["llama", "qwen2", "gemma3"])
 async def test_the_models_distribution_is_the_one_of_another_computation(
     engine: LocalEngine, tmp_path: Path, arch: str

@@ -7,15 +7,17 @@ import math
 from typing import Any
 
 import pytest
+from msgspec import structs
 from support.looking import ask, body, looking
 from support.waiting import wait_for
 from textual.pilot import Pilot
 from textual.widgets import Static
 
 from chatterm import lens
-from chatterm.conversation import Turn, TurnState
+from chatterm.conversation import ReplyRecord, Turn, TurnState
 from chatterm.engine.base import Capabilities
 from chatterm.engine.scripted import ScriptedEngine
+from chatterm.settings import Sampling
 from chatterm.ui.glass.branches import Branch, BranchesSeen, chance, lines, n_common, said, tree
 from chatterm.ui.glass.shaper import Shaper
 from chatterm.ui.glass.views import VIEWS, ViewName
@@ -333,6 +335,43 @@ async def test_the_candidates_are_seen_after_each_stage() -> None:
             await wait_for(pilot, lambda words=words: words in body(glass), words)
         await pilot.press("]")
         await wait_for(pilot, lambda: "after sampling" in body(glass))
+
+
+@pytest.mark.parametrize("size", [(160, 44), (80, 24)])
+async def test_the_stages_are_those_of_the_draw_whatever_the_settings_are_now(size: tuple[int, int]) -> None:
+    def rows() -> list[str]:
+        """The candidates, without what is said above and below them."""
+        return [line for line in body(glass).splitlines()[2:] if "%" in line or "cut by" in line]
+
+    async with looking(TEXT, size=size) as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        glass.token_view.go_to(start_of_answer(glass))
+        await pilot.press("2")
+        await wait_for(pilot, lambda: "after sampling" in body(glass))
+        drawn = rows()
+        glass.sampling = Sampling(temperature=3.0, top_k=2)
+        await pilot.press("[")
+        await wait_for(pilot, lambda: "after temperature" in body(glass))
+        assert rows() == drawn
+        assert "left after each stage" in body(glass)
+        screen.chat.turns[-1] = structs.replace(screen.chat.turns[-1], record=ReplyRecord())
+        await pilot.press("[", "]")
+        await wait_for(pilot, lambda: "left at your present settings: 32,000 → top-k 2" in body(glass))
+        assert glass.body.virtual_size.height <= glass.body.size.height, "nothing of it is out of sight"
+
+
+async def test_where_an_answer_went_on_at_other_settings_its_first_tokens_are_not_said_to_be_drawn_at_them() -> None:
+    async with looking(TEXT) as (pilot, screen, glass):
+        await ask(pilot, screen, "Count for me")
+        await pilot.press("backspace")
+        await rests(pilot, screen, TEXT)
+        await screen.chat.override({"sampling": {"temperature": 3.0, "top_k": 4}})
+        await pilot.press("d")
+        await rests(pilot, screen, TEXT)
+        await pilot.press("2", "[")
+        await wait_for(pilot, lambda: "left after each stage: 32,000 → top-k 4" in body(glass))
+        glass.token_view.go_to(start_of_answer(glass))
+        await wait_for(pilot, lambda: "left at your present settings: 32,000 → top-k 4" in body(glass))
 
 
 async def compared(pilot: Pilot[Any], screen: ChatScreen) -> Temperatures:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from chatterm import lens
 from chatterm.errors import NotVisible
 from chatterm.events import Measured
 from chatterm.glass import DriftRequest
@@ -42,11 +43,29 @@ class Aim(NamedTuple):
     sampling: Sampling
     """The settings that count, or those that the sliders are at."""
     has_sliders: bool = False
+    drawn_at: Sampling | None = None
+    """The settings of the answer that the token is part of, as far as they are known."""
+
+    @property
+    def own(self) -> Sampling | None:
+        """The settings that the token was drawn at; None where they are not known."""
+        seen, found = self.measured, self.drawn_at
+        return found if seen is not None and found is not None and lens.explains(found, seen) else None
+
+    @property
+    def stages_at(self) -> Sampling:
+        """The settings at which the stages of the sampler are shown."""
+        return self.sampling if self.has_sliders else self.own or self.sampling
+
+    @property
+    def is_at_present(self) -> bool:
+        """Whether they are shown at the settings that count now, since it is not known which ones counted then."""
+        return self.angle.n_stages is not None and not self.has_sliders and self.own is None
 
     @property
     def tried(self) -> Sampling | None:
         """Settings that the candidates are shown at; None as it was."""
-        return self.sampling if self.has_sliders or self.angle.n_stages is not None else None
+        return self.stages_at if self.has_sliders or self.angle.n_stages is not None else None
 
     @property
     def token(self) -> GlassToken:

@@ -61,6 +61,7 @@ def lines(
     *,
     row: int | None = None,
     n_stages: int | None = None,
+    is_now: bool = False,
 ) -> list[Content]:
     """What was drawn, the candidates as bars, all others as one, and the draw.
 
@@ -68,9 +69,10 @@ def lines(
         seen: What was measured.
         width: In cells.
         n_rows: Candidates that are shown.
-        sampling: Other settings to see them at; None shows what really happened.
+        sampling: Settings to see them at; None shows what really happened.
         row: The candidate under the cursor.
-        n_stages: At other settings, after how many stages of the sampler; None for all.
+        n_stages: At those settings, after how many stages of the sampler; None for all.
+        is_now: They are those that count now, since it is not known which ones counted then.
     """
     cells = min(max((width - _TOKEN_CELLS - 26) // 2, 6), 24)
     found, stages = reshaped(seen, sampling, n_stages) if sampling is not None else (lens.candidates(seen), [])
@@ -91,7 +93,8 @@ def lines(
     if rest > 0:
         drawn.append(_others(max(rest, 0.0), max(left, 0.0), cells))
     if sampling is not None:
-        return [*drawn, *_stages(seen, [(stage.stage, stage.n_left) for stage in stages[1:]]), *_certainty(stages)]
+        n_left = [(stage.stage, stage.n_left) for stage in stages[1:]]
+        return [*drawn, *_stages(seen, n_left, is_now=is_now), *_certainty(stages)]
     return [*drawn, *_stages(seen, [(stage.stage, stage.n_left) for stage in seen.stages]), *draw_lines(seen, width)]
 
 
@@ -202,15 +205,16 @@ def _others(rest: float, left: float, cells: int) -> Content:
     )
 
 
-def _stages(seen: Measured, left: Sequence[tuple[str, int]]) -> list[Content]:
-    """How many were left after each stage."""
+def _stages(seen: Measured, left: Sequence[tuple[str, int]], *, is_now: bool = False) -> list[Content]:
+    """How many were left after each stage; said in another way where only today's settings are known."""
     if not left:
         return []
+    title = ("left at your present settings: ", "$text-warning") if is_now else ("left after each stage: ", MUTED)
     told = " → ".join(f"{STAGE_NAMES.get(stage, stage)} {n_left:,}" for stage, n_left in left)
     n_vocab = seen.kept.n_vocab if seen.kept is not None else 0
     return [
         Content(""),
-        Content.assemble(("left after each stage: ", MUTED), f"{n_vocab:,} → {told}" if n_vocab else told),
+        Content.assemble(title, f"{n_vocab:,} → {told}" if n_vocab else told),
     ]
 
 

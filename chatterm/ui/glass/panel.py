@@ -167,9 +167,11 @@ class GlassPanel(Vertical):
     @property
     def _aim(self) -> Aim:
         """What is looked at, and how."""
-        shaper, place = self.shaper, max(self.token_view.cursor, 0)
-        sampling = shaper.sampling if shaper.display else self.sampling
-        return Aim(self.tokens, place, self.angle, sampling, has_sliders=shaper.display)
+        shaper, place, token = self.shaper, max(self.token_view.cursor, 0), self.current
+        if shaper.display:
+            return Aim(self.tokens, place, self.angle, shaper.sampling, has_sliders=True)
+        drawn_at = self.source.drawn_at(token.turn) if self.source is not None and token is not None else None
+        return Aim(self.tokens, place, self.angle, self.sampling, drawn_at=drawn_at)
 
     def focus(self, scroll_visible: bool = True) -> GlassPanel:
         """Keys go to the tokens, at once: the next one may be here already."""

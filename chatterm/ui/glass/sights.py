@@ -69,8 +69,15 @@ class NextSight(Sight):
         """The candidates with the draw: as it was, or at settings that are tried."""
         if aim.measured is not None:
             n_rows = max(room.height - 10, 4) if room.row is None else room.n_rows
-            n_stages = aim.angle.n_stages
-            return candidates.lines(aim.measured, room.width, n_rows, aim.tried, row=room.row, n_stages=n_stages)
+            return candidates.lines(
+                aim.measured,
+                room.width,
+                n_rows,
+                aim.tried,
+                row=room.row,
+                n_stages=aim.angle.n_stages,
+                is_now=aim.is_at_present,
+            )
         if not aim.place:
             return [muted("This is the first token: nothing stands before it from which it could be foretold.")]
         if isinstance(seen, Lens):
@@ -102,7 +109,7 @@ class NextSight(Sight):
         """After another stage."""
         if aim.measured is None or aim.measured.kept is None:
             return aim.angle
-        n = len(lens.stages(aim.measured.kept, aim.sampling))
+        n = len(lens.stages(aim.measured.kept, aim.stages_at))
         return aim.angle._replace(n_stages=stepped(aim.angle.n_stages, step, range(n)))
 
     def text(self, seen: Seen | None, aim: Aim) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol, Self
 
 from chatterm.events import Measured
 from chatterm.glass import GlassRequest, GlassResult
+from chatterm.settings import Sampling
 from chatterm.ui.glass.branches import BranchesSeen
 from chatterm.ui.glass.shown_token import ShownToken, TokenKind, shown
 
@@ -86,6 +87,10 @@ class GlassSource(Protocol):
 
     async def window(self) -> WindowSeen:
         """What the context window holds now."""
+        ...
+
+    def drawn_at(self, turn: int | None) -> Sampling | None:
+        """The settings of an answer, None for the last one, or the one that is being written; None if they are lost."""
         ...
 
     async def branches(self, turn: int | None) -> BranchesSeen:

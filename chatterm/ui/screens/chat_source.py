@@ -6,15 +6,17 @@ It knows no widget: what was measured is given to it, and it puts that beside th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
 from chatterm.chat import Chat
-from chatterm.conversation import Role
+from chatterm.conversation import Role, Turn
 from chatterm.engine.base import PromptPiece, PromptTurn
 from chatterm.engine.base import WindowPart as EngineWindowPart
 from chatterm.events import Measured
 from chatterm.glass import GlassRequest, GlassResult
+from chatterm.settings import Sampling
 from chatterm.ui.glass.branches import BranchesSeen, branch_of
 from chatterm.ui.glass.shown_token import TokenKind
 from chatterm.ui.glass.source import AROUND, TYPED, GlassToken, WindowPart, WindowSeen
@@ -68,10 +70,23 @@ class ChatSource:
         parts = [WindowPart(_part_name(part), part.n_tokens, part.n_reused) for part in _template_joined(report.parts)]
         return WindowSeen(report.n_ctx, tuple(parts), report.kv_bytes, len(report.dropped))
 
+    def drawn_at(self, turn: int | None) -> Sampling | None:
+        """The settings of an answer, as far as they were saved with it and still mean something."""
+        answer = self._answer(turn)
+        if answer is None or answer.record is None or not answer.record.sampling:
+            return None
+        with suppress(msgspec.ValidationError):
+            return msgspec.convert(answer.record.sampling, Sampling)
+        return None
+
+    def _answer(self, turn: int | None) -> Turn | None:
+        """An answer of the open branch; the last one for None."""
+        answers = [one for one in self._chat.turns if one.role is Role.ASSISTANT]
+        return next((one for one in answers if one.id == turn), answers[-1] if answers else None)
+
     async def branches(self, turn: int | None) -> BranchesSeen:
         """All answers to the question that a turn answers; None for the last one."""
-        answers = [one for one in self._chat.turns if one.role is Role.ASSISTANT]
-        answer = next((one for one in answers if one.id == turn), answers[-1] if answers else None)
+        answer = self._answer(turn)
         if answer is None:
             return BranchesSeen(())
         found = await self._chat.siblings(answer.id)
