@@ -202,8 +202,7 @@ class Chat:
         """The id of a conversation, which is saved first where that works; else nothing of it ever is."""
         with suppress(StoreError):
             return await journal.saved_id()
-        await journal.discard()
-        return None
+        return await journal.discard()
 
     def is_open(self, conversation_id: int) -> bool:
         """Whether a conversation is the open one."""

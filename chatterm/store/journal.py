@@ -132,15 +132,17 @@ class Journal:
         assert self.conversation is not None
         if self.conversation.id < 0:
             await self.save()
-            if self.conversation.id < 0 and self.error is not None:
-                raise self.error
+            if self.conversation.id < 0:
+                raise self.error or NotFound("The conversation is gone.", "It was deleted before it could be saved.")
         return self.conversation.id
 
-    async def discard(self) -> None:
-        """Save nothing of it any more, if nothing of it was saved."""
+    async def discard(self) -> int | None:
+        """Save nothing of it any more; gives its id where something of it was saved meanwhile, and keeps it then."""
         async with self._lock:
-            self._is_discarded = self.conversation is not None and self.conversation.id < 0
-            self.error = None
+            if self.conversation is not None and self.conversation.id > 0:
+                return self.conversation.id
+            self._is_discarded, self.error = True, None
+        return None
 
     async def ask(self, text: str) -> Turn:
         """A question at the end of the branch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
@@ -17,6 +18,7 @@ from chatterm.errors import NotFound, StoreError, StoreFull, StoreLocked, StoreR
 from chatterm.events import ModelInfo, Token
 from chatterm.settings import Settings
 from chatterm.store import Store
+from chatterm.store.journal import Journal
 
 MODEL = ModelInfo("/models/tiny.gguf", "Tiny")
 
@@ -254,6 +256,25 @@ async def test_what_was_never_saved_and_is_deleted_does_not_come_back(store: Sto
             assert await chat.delete(chat.conversation.id) is None
     await all_of(chat.reply("Third?"))
     assert [c.title for c in await store.conversations()] == ["Third?"]
+
+
+async def test_deleting_twice_at_once_what_was_never_saved_is_deleting_once(store: Store, path: Path) -> None:
+    chat = chat_with(store, "One.")
+    with locked(path):
+        await said_in_vain(chat.reply("First?"), StoreLocked)
+        first = chat.conversation.id
+        assert await asyncio.gather(chat.delete(first), chat.delete(first)) == [None, None]
+    assert (chat.conversation, chat.is_saved, await store.conversations()) == (None, True, [])
+
+
+async def test_what_was_saved_before_it_was_given_up_is_told_by_its_id(store: Store, path: Path) -> None:
+    journal = Journal(store)
+    with locked(path):
+        await journal.ask("First?")
+    assert journal.conversation is not None
+    await journal.save()
+    assert await journal.discard() == journal.conversation.id > 0
+    assert texts(await store.branch(journal.turns[-1].id)) == ["First?"]
 
 
 async def test_what_can_be_saved_by_now_is_deleted_and_renamed_as_any_other(store: Store, path: Path) -> None:
