@@ -6,7 +6,7 @@ So each turn is twice as long as the one before: then no more is read again than
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -17,8 +17,6 @@ from chatterm.settings import Sampling
 
 FIRST_TURN = 4
 """Tokens of the first turn."""
-_STATED = frozenset({"temperature"})
-"""What the lanes differ in, so that none is left to a server."""
 
 
 class Lane:
@@ -43,10 +41,19 @@ class Lane:
         return len(self.ids)
 
 
-async def in_turns(engine: Engine, prompt: Prompt, lanes: Sequence[Lane], n_tokens: int) -> AsyncGenerator[Lane, None]:
+async def in_turns(
+    engine: Engine, prompt: Prompt, lanes: Sequence[Lane], n_tokens: int, stated: Collection[str] = ()
+) -> AsyncGenerator[Lane, None]:
     """Write all lanes, each up to so many tokens; yields a lane whenever it has grown, or begins a turn.
 
     Where an engine cannot go on with a reply, they are written one after the other.
+
+    Args:
+        engine: Who writes.
+        prompt: What all of them answer.
+        lanes: Each with its settings.
+        n_tokens: How long each may get.
+        stated: Settings that are meant although they are at their defaults, as `Engine.reply` takes them.
 
     Raises:
         EngineError: as `Engine.reply` tells.
@@ -56,19 +63,21 @@ async def in_turns(engine: Engine, prompt: Prompt, lanes: Sequence[Lane], n_toke
     while waiting := [lane for lane in lanes if not lane.is_over]:
         for lane in waiting:
             yield lane
-            async with aclosing(_turn(engine, prompt, lane, min(n_turn, n_tokens - lane.n_tokens))) as told:
+            async with aclosing(_turn(engine, prompt, lane, min(n_turn, n_tokens - lane.n_tokens), stated)) as told:
                 async for _ in told:
                     yield lane
             lane.is_over = lane.is_complete or lane.n_tokens >= n_tokens or not has_turns
         n_turn *= 2
 
 
-async def _turn(engine: Engine, prompt: Prompt, lane: Lane, n_tokens: int) -> AsyncGenerator[None, None]:
+async def _turn(
+    engine: Engine, prompt: Prompt, lane: Lane, n_tokens: int, stated: Collection[str]
+) -> AsyncGenerator[None, None]:
     """So many tokens more for a lane."""
     sampling = msgspec.structs.replace(lane.sampling, max_tokens=n_tokens)
     begun = {"begins_with": tuple(lane.ids)} if lane.ids else {}
     text, reasoning = "", ""
-    async with aclosing(engine.reply(prompt, sampling, measure=True, stated=_STATED, **begun)) as events:
+    async with aclosing(engine.reply(prompt, sampling, measure=True, stated=stated, **begun)) as events:
         async for event in events:
             match event:
                 case Measured():

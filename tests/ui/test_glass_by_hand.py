@@ -387,13 +387,14 @@ async def compared(pilot: Pilot[Any], screen: ChatScreen) -> Temperatures:
 async def test_three_temperatures_are_written_with_the_same_seed_and_nothing_is_saved() -> None:
     engine = ScriptedEngine(TEXT)
     async with looking(engine=engine) as (pilot, screen, _glass):
+        await screen.chat.override({"sampling": {"top_p": Sampling().top_p}})
         await ask(pilot, screen, "Count for me")
         before, asked = await tree_of(screen), engine.prompts[0]
         shown = await compared(pilot, screen)
         assert [column.lane.text for column in shown.columns if column.lane] == [TEXT] * 3
         assert {engine.samplings[i].temperature for i in range(1, len(engine.samplings))} == set(TEMPERATURES)
         assert {sampling.seed for sampling in engine.samplings[1:]} == {shown.seed}
-        assert set(engine.stated[1:]) == {frozenset({"temperature"})}, "none is left to a server"
+        assert set(engine.stated[1:]) == {frozenset({"temperature", "top_p"})}, "what is meant is left to no server"
         assert shown.seed >= 0
         assert all(prompt == asked for prompt in engine.prompts[1:])
         chances = [str(column.query_one(".chances", Static).content) for column in shown.columns]

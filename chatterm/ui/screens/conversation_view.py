@@ -191,9 +191,8 @@ class ConversationView(Transcript):
             return
         from chatterm.ui.screens.temperatures import Temperatures  # late: many never open it
 
-        sampling = self.chat.effective.sampling
         wish = await self.app.push_screen_wait(
-            Temperatures(self.chat.engine, self.chat.asked, question.id, sampling, self._engine_free)
+            Temperatures(self.chat.engine, self.chat.asked, question.id, self.chat.effective, self._engine_free)
         )
         if wish is not None:
             self.begin_with(wish)

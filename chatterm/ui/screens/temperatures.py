@@ -23,7 +23,7 @@ from chatterm import lens
 from chatterm.engine.base import Engine, Prompt
 from chatterm.engine.in_turns import Lane, in_turns
 from chatterm.errors import ChattermError
-from chatterm.settings import Sampling, fields_of
+from chatterm.settings import Sampling, Settings, fields_of
 from chatterm.text import line
 from chatterm.ui.glass.marks import MUTED, bar, named, percent
 from chatterm.ui.glass.shown_token import shown
@@ -163,7 +163,7 @@ class Temperatures(Modal[Wish | None]):
     seed: var[int] = var(0, init=False)
 
     def __init__(
-        self, engine: Engine, prompt: Prompt, question_id: int, sampling: Sampling, engine_free: asyncio.Lock
+        self, engine: Engine, prompt: Prompt, question_id: int, settings: Settings, engine_free: asyncio.Lock
     ) -> None:
         """Nothing is written yet.
 
@@ -171,16 +171,18 @@ class Temperatures(Modal[Wish | None]):
             engine: Who writes.
             prompt: What is asked; ends in the question.
             question_id: The question's turn.
-            sampling: All settings but the temperature.
+            settings: All settings but the temperature.
             engine_free: Held while it writes.
         """
         super().__init__()
         self._engine = engine
         self._prompt = prompt
         self._question_id = question_id
-        self._sampling = sampling
+        self._sampling = settings.sampling
+        self._stated = {*settings.stated, "temperature"}  # what the columns differ in is left to no server
         self._engine_free = engine_free
-        self.set_reactive(Temperatures.seed, sampling.seed if sampling.seed >= 0 else secrets.randbelow(_N_SEEDS))
+        seed = settings.sampling.seed
+        self.set_reactive(Temperatures.seed, seed if seed >= 0 else secrets.randbelow(_N_SEEDS))
 
     def compose(self) -> ComposeResult:
         """What is seen, the question, the columns, the keys."""
@@ -240,7 +242,7 @@ class Temperatures(Modal[Wish | None]):
         try:
             async with (
                 self._engine_free,
-                aclosing(in_turns(self._engine, self._prompt, wanted, self._n_tokens)) as grown,
+                aclosing(in_turns(self._engine, self._prompt, wanted, self._n_tokens, self._stated)) as grown,
             ):
                 async for lane in grown:
                     if writing is not None and writing.lane is not lane:
