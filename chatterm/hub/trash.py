@@ -94,7 +94,11 @@ def bring_back_left(folder: Path | None = None) -> int:
     Where something else has taken a place, the person who deleted the file has filled it since: it goes.
     """
     n_files = 0
-    for journal in sorted((folder or paths.aside_folder()).glob("*.json")):
+    try:
+        journals = sorted((folder or paths.aside_folder()).glob("*.json"))
+    except OSError:  # a folder that may not be entered: nothing can be brought back from there
+        journals = []
+    for journal in journals:
         held = lock.take(journal.with_suffix(".lock"))
         if held is None:
             continue

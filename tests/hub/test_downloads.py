@@ -368,7 +368,7 @@ async def test_cancelling_one_file_lets_another_of_its_repository_end(hub: FakeH
         await held(hub, n_kept + 4 * PIECE)
 
         queue.cancel(key)
-        await until_true(lambda: len(partials()) == 1)
+        await until_true(lambda: len(records()) == 1)
         assert len(list(cache.folder().glob("*/snapshots/*"))) == 1
         hub.faults.release.set()
         done = await until_state(queue, DONE)

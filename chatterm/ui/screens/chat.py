@@ -19,7 +19,6 @@ from chatterm import tutor
 from chatterm.chat import Chat
 from chatterm.conversation import TurnState
 from chatterm.errors import ChattermError, EngineError, StoreError
-from chatterm.text import plain
 from chatterm.ui.commands import key_of, possible_in_footer, where_is
 from chatterm.ui.screens import hints
 from chatterm.ui.screens.columns import Columns
@@ -235,7 +234,7 @@ class ChatScreen(CommandScreen):
         if isinstance(error, EngineError) and self.chat.model is None:
             self.models.show_loss(error)
         else:
-            self.notify(plain(str(error)), title=error.title, severity="error", timeout=12, markup=False)
+            self.notify(str(error), title=error.title, severity="error", timeout=12, markup=False)
 
     def show_conversation(self) -> None:
         """Draw the conversation that is open now."""

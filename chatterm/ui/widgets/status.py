@@ -158,7 +158,9 @@ def _parts(facts: Facts) -> tuple[dict[str, Content], dict[str, Content]]:
         left["host"] = Content.styled(f"↗ {line(facts.host)}", "$text-warning")
     left["activity"] = Content.assemble((f"{mark} ", colour), (facts.activity, colour if facts.is_wrong else ""))
     if facts.next_model:
-        left["next"] = Content.assemble(("then ", "$foreground 60%"), line(facts.next_model)).truncate(28, ellipsis=True)
+        left["next"] = Content.assemble(("then ", "$foreground 60%"), line(facts.next_model)).truncate(
+            28, ellipsis=True
+        )
     right: dict[str, Content] = {}
     if facts.downloads:
         colour = "$text-error" if facts.has_failed_download else "$text-accent"
