@@ -25,11 +25,11 @@ N_BATCH = 4096
 """Tokens of a batch, padding included."""
 LONG, ONE_LONG_IN = 384, 3
 """Of batches as long as this, one in so many is learned from: they take three times as long and teach little more."""
-N_ROUTING = 8
+N_ROUTING = 5
 """Tokens of the answer in an example that teaches which topic a question means, and nothing more."""
-MIXED = 0.5
+MIXED = 0.4
 """Share of such examples whose question nobody wrote."""
-PLAIN, ROUTING = 0.02, 0.70
+PLAIN, ROUTING = 0.02, 0.86
 """Of all other examples, shares of plain text and of such examples; what is left is whole conversations."""
 NOISES = (0.3, 1.0)
 """How carelessly people type: half of them less so."""

@@ -12,8 +12,8 @@ WEIGHTS = BUILD / "weights.pt"
 SHIPPED = Path(__file__).parent.parent / "chatterm" / "tutor" / "tutor-q8_0.gguf"
 
 SEED = 20
-N_EXAMPLES = 480_000
-N_TOKENS = 20_300_000
+N_EXAMPLES = 720_000
+N_TOKENS = 39_400_000
 """How many tokens the network sees, padding left out."""
 N_VOCAB = 4096
 LONGEST = 1024

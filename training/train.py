@@ -32,10 +32,10 @@ AGAIN = 0.6
 """Share of these rates for a network that begins with an earlier one's weights, so that they are not swept away."""
 WARM_UP = 0.01
 """Share of the training in which the rates rise."""
-CONSTANT = 0.4
+CONSTANT = 0.25
 """Share after which they fall to nothing."""
 SMOOTHING = 0.01
-NAMING = {0.0: 0.5, 0.6: 0.2}
+NAMING = {0.0: 1.0, 0.7: 0.4}
 """How much naming subjects counts beside predicting tokens, from which share of the training on."""
 BY_WORDS = {0: 1.0, 1: 0.5, 2: 0.5}
 """How much naming counts from the mean of the question's vectors after so many layers, beside naming from the last."""
