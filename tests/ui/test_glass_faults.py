@@ -171,7 +171,7 @@ async def test_answers_are_shown_as_they_are_regenerated_and_flipped(folder: Pat
 
 @pytest.mark.parametrize("view", list(ViewName))
 async def test_a_reply_that_is_stopped_is_shown_as_it_was_saved(folder: Path, view: ViewName) -> None:
-    async with real_app(folder / "endless.gguf", chosen(max_tokens=4000, n_ctx=4096)) as (pilot, screen):
+    async with real_app(folder / "endless.gguf", chosen(max_tokens=16_000, n_ctx=16_384)) as (pilot, screen):
         glass = await opened(pilot, screen, view)
         screen.prompt.focus()
         screen.prompt.put("Go on")
