@@ -47,6 +47,14 @@ def locked(path: Path) -> Iterator[None]:
     other.close()
 
 
+async def locked_on_the_way(events: AsyncIterator[ChatEvent], other: sqlite3.Connection) -> AsyncIterator[ChatEvent]:
+    """A reply after whose first word another program locks the store."""
+    async for event in events:
+        if isinstance(event, Token) and event.text == "One":
+            other.execute("BEGIN IMMEDIATE")
+        yield event
+
+
 async def collect(events: AsyncIterator[ChatEvent], into: list[ChatEvent]) -> None:
     async for event in events:
         into.append(event)  # noqa: PERF401 (what came before an error counts)
@@ -123,14 +131,7 @@ async def test_a_conversation_that_is_locked_in_the_middle_is_saved_at_its_end(s
 async def test_a_reply_whose_end_cannot_be_saved_is_saved_later(store: Store, path: Path) -> None:
     chat = chat_with(store, "One two three")
     other = sqlite3.connect(path, isolation_level=None)
-
-    async def locked_on_the_way() -> AsyncIterator[ChatEvent]:
-        async for event in chat.reply("?"):
-            if isinstance(event, Token) and event.text == "One":
-                other.execute("BEGIN IMMEDIATE")
-            yield event
-
-    await said_in_vain(locked_on_the_way(), StoreLocked)
+    await said_in_vain(locked_on_the_way(chat.reply("?"), other), StoreLocked)
     assert chat.turns[-1].text == "One two three"
     assert (await stored(chat))[-1].text in ("", "One")
     other.close()
@@ -225,14 +226,7 @@ async def test_an_unsaved_answer_can_be_written_on_and_answered_again(store: Sto
 async def test_asking_again_does_not_lose_what_is_saved_in_part(store: Store, path: Path) -> None:
     chat = chat_with(store, "One two three", "Other.")
     other = sqlite3.connect(path, isolation_level=None)
-
-    async def locked_on_the_way() -> AsyncIterator[ChatEvent]:
-        async for event in chat.reply("?"):
-            if isinstance(event, Token) and event.text == "One":
-                other.execute("BEGIN IMMEDIATE")
-            yield event
-
-    await said_in_vain(locked_on_the_way(), StoreLocked)
+    await said_in_vain(locked_on_the_way(chat.reply("?"), other), StoreLocked)
     for again in (chat.regenerate(), chat.branch(chat.turns[0].id, Beginning())):
         with pytest.raises(StoreLocked):
             await all_of(again)
