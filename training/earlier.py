@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
 from training.model import Network
+from training.places import SHARPNESS
 from training.tokenizer import SPECIAL, load
 
 
@@ -30,7 +31,7 @@ def take_over(network: Network, path: Path) -> None:
         tensor.name.removesuffix(".weight"): torch.tensor(gguf.quants.dequantize(tensor.data, tensor.tensor_type))
         for tensor in reader.tensors
     }
-    weights = {"output_norm": found["output_norm"]}
+    weights = {"output_norm": found["output_norm"] / SHARPNESS}
     for i in range(network.shape.n_layer):
         parts = {
             "attn_norm": ("attn_norm",), "ffn_norm": ("ffn_norm",),

@@ -17,7 +17,7 @@ from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType
 
 from chatterm.tutor import TEMPERATURE
 from training.model import Shape
-from training.places import TOKENIZER, WEIGHTS
+from training.places import SHARPNESS, TOKENIZER, WEIGHTS
 from training.tokenizer import BOS, END, PAD, SPECIAL
 
 Kind = Literal["f32", "q8_0"]
@@ -32,10 +32,6 @@ TEMPLATE = (
     "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 """ChatML; questions as `as_read` has them; a system prompt is left out, the tutor was never taught to follow one."""
-
-
-SHARPNESS = 1.5
-"""Scores are multiplied by this: unsure what is meant, the network spreads its bets, which the tutor cannot afford."""
 
 
 def trained(weights: Path = WEIGHTS) -> tuple[Shape, dict[str, torch.Tensor]]:

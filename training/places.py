@@ -12,9 +12,11 @@ WEIGHTS = BUILD / "weights.pt"
 SHIPPED = Path(__file__).parent.parent / "chatterm" / "tutor" / "tutor-q8_0.gguf"
 
 SEED = 20
-N_EXAMPLES = 720_000
+N_EXAMPLES = 1_000_000
 N_TOKENS = 39_400_000
 """How many tokens the network sees, padding left out."""
 N_VOCAB = 4096
+SHARPNESS = 1.5
+"""Scores are multiplied by this in the file: unsure what is meant, the network spreads its bets, and a tutor must not."""
 LONGEST = 1024
 """Tokens of the longest conversation, and the context window."""
