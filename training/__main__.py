@@ -15,12 +15,14 @@ def main() -> None:
     steps = parser.add_subparsers(dest="step", required=True)
     corpus = steps.add_parser("corpus", help="train the tokenizer and make the examples")
     corpus.add_argument("--examples", type=int, default=places.N_EXAMPLES)
+    draw = steps.add_parser("draw", help="make the examples anew while a fast training goes on")
+    draw.add_argument("--times", type=int, required=True)
     train = steps.add_parser("train", help="train the network, from the last checkpoint where there is one")
     train.add_argument("--tokens", type=int, default=places.N_TOKENS)
     train.add_argument("--minutes", type=float, default=math.inf, help="end after so many, if that comes earlier")
     train.add_argument("--from", dest="earlier", type=Path, help="begin with the weights of this exported file")
     train.add_argument("--threads", type=int, default=0)
-    train.add_argument("--compiled", action="store_true", help="with torch.compile, which gains little on a CPU")
+    train.add_argument("--compiled", action="store_true", help="with each layer compiled: faster after half a minute")
     export = steps.add_parser("export", help="write the GGUF file that is shipped")
     export.add_argument("--to", type=Path, default=places.SHIPPED)
     export.add_argument("--kind", choices=("q8_0", "f32"), default="q8_0")
@@ -41,6 +43,10 @@ def main() -> None:
 
             tokenizer.train()
             dataset.make(arguments.examples)
+        case "draw":
+            from training import dataset
+
+            dataset.draw(arguments.times)
         case "train":
             from training.train import train as learn
 

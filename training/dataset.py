@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import os
 import random
 from collections.abc import Iterator
-from pathlib import Path
+from multiprocessing.pool import Pool
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ N_ROUTING = 5
 """Tokens of the answer in an example that teaches which topic a question means, and nothing more."""
 MIXED = 0.4
 """Share of such examples whose question nobody wrote."""
-PLAIN, ROUTING = 0.02, 0.86
+PLAIN, ROUTING = 0.02, 0.93
 """Of all other examples, shares of plain text and of such examples; what is left is whole conversations."""
 NOISES = (0.3, 1.0)
 """How carelessly people type: half of them less so."""
@@ -57,6 +58,16 @@ class Batch:
     ends: Tensor  # (B,), the position of the last token before the first answer of each example
     guesses: Tensor  # (B, N_GUESSES), what that answer may be about, numbers of `conversations.subjects`
     shares: Tensor  # (B, N_GUESSES), how likely that is; all 0 where there is no answer
+    n_tokens: int
+    """Without padding."""
+
+    def to(self, device: str) -> Batch:
+        """The same on another device; it may still be on its way."""
+        if device == "cpu":
+            return self
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        moved = {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in tensors.items()}
+        return dataclasses.replace(self, **moved)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,40 +87,40 @@ class Examples:
 
     def batch(self, rows: np.ndarray, length: int) -> Batch:
         """Some examples, padded to a length."""
-        padded = {
-            "ids": np.full((len(rows), length), tokenizer.PAD, np.int64),
-            "weights": np.zeros((len(rows), length), np.float32),
-            "subjects": np.full((len(rows), length), NOTHING, np.int64),
-            "parts": np.full((len(rows), length), NOTHING, np.int64),
-        }
-        for row, i in enumerate(rows):
-            a, b = self.starts[i], self.starts[i + 1]
-            for name, array in padded.items():
-                array[row, : b - a] = getattr(self, name)[a:b]
-        weights = padded["weights"][:, 1:].ravel() / 10
+        at = self.starts[rows, None] + np.arange(length)  # (B, T)
+        is_inside = at < self.starts[rows + 1, None]
+        at = np.minimum(at, len(self.ids) - 1)
+        ids = np.where(is_inside, self.ids[at], tokenizer.PAD).astype(np.int64)
+        weights = np.where(is_inside, self.weights[at], 0)[:, 1:].ravel() / np.float32(10)
         chosen = np.flatnonzero(weights)
-        subjects, parts = padded["subjects"][:, :-1], padded["parts"][:, :-1].ravel()
+        subjects = np.where(is_inside, self.subjects[at], NOTHING)[:, :-1].astype(np.int64)
+        parts = np.where(is_inside, self.parts[at], NOTHING)[:, :-1].astype(np.int64).ravel()
         ends = (subjects != NOTHING).argmax(1)
         answers = np.flatnonzero(subjects != NOTHING)
         answers = np.pad(answers, (0, -len(answers) % _ANSWERS_IN_STEPS or _ANSWERS_IN_STEPS), constant_values=0)
         later = subjects.copy()
         later[np.arange(len(rows)), ends] = NOTHING  # the first answer's subject is among the guesses
         named = [np.where(numbers == NOTHING, UNNAMED, numbers) for numbers in (later.ravel()[answers], parts[answers])]
-        targets = padded["ids"][:, 1:].ravel()[chosen]
+        targets = ids[:, 1:].ravel()[chosen]
         shares = self.shares[rows].astype(np.float32)
         shares /= np.maximum(shares.sum(1, keepdims=True), 1)
         guesses = self.guesses[rows].astype(np.int64)
-        arrays = (padded["ids"], chosen, targets, weights[chosen], answers, *named, ends, guesses, shares)
-        return Batch(*map(torch.from_numpy, arrays))
+        arrays = (ids, chosen, targets, weights[chosen], answers, *named, ends, guesses, shares)
+        return Batch(*map(torch.from_numpy, arrays), n_tokens=int(is_inside.sum()))
 
-    def batches(self, seed: int) -> Iterator[tuple[np.ndarray, int]]:
-        """Batches of one pass, of one padded length each, in an order that only the seed decides."""
+    def batches(self, seed: int, n_tokens: int = N_BATCH) -> Iterator[tuple[np.ndarray, int]]:
+        """Batches of one pass, of one padded length each, in an order that only the seed decides.
+
+        Args:
+            seed: Decides the order.
+            n_tokens: Tokens of a batch, padding included.
+        """
         rng = np.random.default_rng(seed)
         sizes = np.diff(self.starts)
         batches = []
         for shorter, length in zip((0, *LENGTHS[:-1]), LENGTHS, strict=True):
             fitting = rng.permutation(np.flatnonzero((sizes > shorter) & (sizes <= length)))
-            n = max(1, N_BATCH // length)
+            n = max(1, n_tokens // length)
             every = ONE_LONG_IN if length >= LONG else 1
             batches += [(fitting[i : i + n], length) for i in range(0, len(fitting) - n + 1, n * every)]
         for i in rng.permutation(len(batches)):
@@ -118,9 +129,29 @@ class Examples:
 
 def make(n_examples: int = N_EXAMPLES) -> None:
     """Writes the examples for training, and those made of messages that training never sees."""
-    with multiprocessing.Pool(initializer=_learn_from, initargs=(taught(read()),)) as pool:
+    for drawn in BUILD.glob("train-*.npz"):  # of an earlier text
+        drawn.unlink()
+    with _taught_pool() as pool:
         _save("train", pool.map(_part, [("train", part, n_examples // _PARTS) for part in range(_PARTS)]))
         _save("held_out", pool.map(_part, [("held_out", 0, 3000)]))
+
+
+def draw(n_times: int, n_examples: int = N_EXAMPLES) -> None:
+    """Writes the examples for training anew so many times, with other slips, mixtures, words and orders each time.
+
+    For a training that is so fast that it would see the same ones dozens of times: it goes on with the newest.
+    """
+    with _taught_pool() as pool:
+        for time in range(1, n_times + 1):
+            kind = f"train-{time:03}"
+            _save(kind, pool.map(_part, [(kind, part, n_examples // _PARTS) for part in range(_PARTS)]))
+
+
+def _taught_pool() -> Pool:
+    """Processes that know the classifier; where there are many cores, two are left to others."""
+    n_cores = os.cpu_count() or 1
+    teacher = taught(read())
+    return multiprocessing.Pool(max(n_cores - 2, min(n_cores, 2)), initializer=_learn_from, initargs=(teacher,))
 
 
 _teachers: list[Pipeline] = []
@@ -179,22 +210,25 @@ def _save(name: str, made: list[list[tokenizer.Encoded]]) -> None:
         certain = [(subject, 1.0) for _, subject, _ in example.answers[:1]]
         for k, (subject, share) in enumerate(example.guesses or certain):
             guesses[i, k], shares[i, k] = numbers[subject], round(255 * share)
-    np.savez(
-        BUILD / f"{name}.npz",
-        ids=np.concatenate([np.array(example.ids, np.uint16) for example in examples]),
-        weights=np.concatenate([np.array(example.weights, np.uint8) for example in examples]),
-        subjects=subjects,
-        parts=parts,
-        starts=starts,
-        guesses=guesses,
-        shares=shares,
-    )
+    beside = BUILD / f"{name}.part"
+    with beside.open("wb") as file:
+        np.savez(
+            file,
+            ids=np.concatenate([np.array(example.ids, np.uint16) for example in examples]),
+            weights=np.concatenate([np.array(example.weights, np.uint8) for example in examples]),
+            subjects=subjects,
+            parts=parts,
+            starts=starts,
+            guesses=guesses,
+            shares=shares,
+        )
+    beside.replace(BUILD / f"{name}.npz")
 
 
 def load(name: str) -> Examples:
-    """The examples that were made: "train" or "held_out"."""
-    path = BUILD / f"{name}.npz"
-    if not Path(path).is_file():
+    """The examples that were made, "train" or "held_out"; of those for training the ones that were drawn last."""
+    path = max(BUILD.glob(f"{name}-*.npz"), default=BUILD / f"{name}.npz")
+    if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: make it with `python -m training corpus`.")
     with np.load(path) as arrays:
         return Examples(*(arrays[field.name] for field in dataclasses.fields(Examples)))

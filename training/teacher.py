@@ -36,7 +36,9 @@ def taught(corpus: Corpus) -> Pipeline:
     messages, subjects = zip(*_named(corpus), strict=True)
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+|[^\w\s]")
     letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, min_df=2)
-    classifier = SGDClassifier(loss="log_loss", alpha=_ALPHA, max_iter=_N_PASSES, tol=None, random_state=SEED)
+    classifier = SGDClassifier(
+        loss="log_loss", alpha=_ALPHA, max_iter=_N_PASSES, tol=None, random_state=SEED, n_jobs=-1
+    )
     return make_pipeline(make_union(words, letters), classifier).fit(messages, subjects)
 
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +24,17 @@ from torch import Tensor, nn
 
 from training import conversations, tokenizer
 from training.corpus import read
-from training.dataset import LENGTHS, UNNAMED, Batch, Examples, load
+from training.dataset import N_BATCH, UNNAMED, Batch, Examples, load
 from training.earlier import take_over
 from training.model import Network, Shape
 from training.places import CHECKPOINT, N_TOKENS, N_VOCAB, SEED, WEIGHTS
 
 MUON_RATE, ADAM_RATE = 0.02, 0.003
-AGAIN = 0.6
+AGAIN = 0.5
 """Share of these rates for a network that begins with an earlier one's weights, so that they are not swept away."""
 WARM_UP = 0.01
 """Share of the training in which the rates rise."""
-CONSTANT = 0.25
+CONSTANT = 0.1
 """Share after which they fall to nothing."""
 SMOOTHING = 0.01
 NAMING = {0.0: 1.0, 0.7: 0.4}
@@ -43,8 +45,14 @@ NAMING_SMOOTHING = 0.05
 AVERAGED = 0.997
 """How much of the average stays at each step."""
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
+BATCHES = {"cpu": N_BATCH, "cuda": 16 * N_BATCH}
+"""Tokens of a batch, padding included."""
 STEPS_BETWEEN_REPORTS = 50
 STEPS_BETWEEN_CHECKS = 300
+
+
+Placed = tuple[tuple[int, int], Batch]
+"""A batch, and which pass and how many batches of it are over after it."""
 
 
 class Pupil(nn.Module):
@@ -66,13 +74,13 @@ class Pupil(nn.Module):
             naming: How much naming counts beside predicting tokens.
         """
         ids = batch.ids[:, :-1]  # (B, T)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(ids.device.type, torch.bfloat16):
             streams = self.network.streams(ids)
             hidden = self.network.normed(streams[-1]).flatten(0, 1)  # (B * T, n_embd)
             logits = F.linear(hidden[batch.chosen], self.network.token_embd.weight)  # (K, V)
             before = hidden[batch.answers]  # (A, n_embd)
             subjects, parts = self.subject(before), self.part(before)
-            first = hidden[torch.arange(len(ids)) * ids.shape[1] + batch.ends]  # (B, n_embd)
+            first = hidden[torch.arange(len(ids), device=ids.device) * ids.shape[1] + batch.ends]  # (B, n_embd)
             guessed = self.subject(first)
             means = [mean_of_words(streams[i], ids, batch.ends) for i in BY_WORDS]
             by_words = [head(mean) for head, mean in zip(self.by_words, means, strict=True)]
@@ -91,7 +99,9 @@ def mean_of_words(x: Tensor, ids: Tensor, ends: Tensor) -> Tensor:
         ids: (B, T).
         ends: (B,), where the last token before the answer stands.
     """
-    is_word = (torch.arange(ids.shape[1]) <= ends[:, None]) & (ids >= len(tokenizer.SPECIAL))  # (B, T)
+    is_word = (torch.arange(ids.shape[1], device=ids.device) <= ends[:, None]) & (
+        ids >= len(tokenizer.SPECIAL)
+    )  # (B, T)
     mean = (x * is_word[:, :, None]).sum(1) / is_word.sum(1, keepdim=True).clamp(min=1)
     return F.rms_norm(mean, (mean.shape[-1],))
 
@@ -120,6 +130,7 @@ class Run:
         checkpoint: Path = CHECKPOINT,
         earlier: Path | None = None,
         minutes: float = math.inf,
+        device: str = "cpu",
     ) -> None:
         """At its beginning.
 
@@ -129,19 +140,22 @@ class Run:
             checkpoint: Where it is kept, and goes on from.
             earlier: An exported file whose weights it begins with, instead of fresh ones.
             minutes: After so many it ends, too.
+            device: "cpu" or "cuda".
         """
         torch.manual_seed(SEED)
         self.n_tokens, self.checkpoint, self.minutes = n_tokens, checkpoint, minutes
+        self.device = device
         self.pupil = Pupil(shape)
         if earlier is not None:
             take_over(self.pupil.network, earlier)
+        self.pupil.to(device)
         self.average = {name: weight.detach().clone() for name, weight in self.pupil.named_parameters()}
         matrices = {name: p for name, p in self.pupil.named_parameters() if "layers" in name and p.dim() == 2}
         self.others = [p for name, p in self.pupil.named_parameters() if name not in matrices]
         self.share_of_rates = AGAIN if earlier else 1.0
         self.optimizers: list[tuple[torch.optim.Optimizer, float]] = [
             (torch.optim.Muon(list(matrices.values()), momentum=0.95, weight_decay=0.02), MUON_RATE),
-            (torch.optim.AdamW(self.others, betas=(0.9, 0.95), weight_decay=0.0), ADAM_RATE),
+            (torch.optim.AdamW(self.others, betas=(0.9, 0.95), weight_decay=0.0, fused=True), ADAM_RATE),
         ]
         self.step = self.n_seen = self.epoch = self.n_in_epoch = 0
         self.seconds = 0.0
@@ -161,13 +175,13 @@ class Run:
         """How much naming counts now."""
         return next(weight for since, weight in reversed(NAMING.items()) if self.done >= since)
 
-    def learn(self, loss_of: Any, batch: Batch) -> float:
-        """One step; gives the loss."""
+    def learn(self, batch: Batch) -> Tensor:
+        """One step; gives the loss, which may still be on its way."""
         rate = self.share_of_rates * self.rate()
         for optimizer, full in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = full * rate
-        loss = loss_of(batch, self.naming())
+        loss: Tensor = self.pupil(batch, self.naming())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.others, 1.0)
         for optimizer, _ in self.optimizers:
@@ -177,8 +191,8 @@ class Run:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.values()), list(self.pupil.parameters()), 1 - kept)
         self.step += 1
-        self.n_seen += int((batch.ids != tokenizer.PAD).sum())
-        return float(loss.detach())
+        self.n_seen += batch.n_tokens
+        return loss.detach()
 
     def save(self) -> None:
         """Write a checkpoint; an interrupted write leaves the one before."""
@@ -198,27 +212,42 @@ class Run:
         """Go on from the checkpoint, where there is one."""
         if not self.checkpoint.is_file():
             return
-        state = torch.load(self.checkpoint)
+        state = torch.load(self.checkpoint, map_location=self.device)
         self.pupil.load_state_dict(state["pupil"])
         self.average, self.share_of_rates = state["average"], state["share_of_rates"]
         for (optimizer, _), saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step, self.n_seen, self.epoch, self.n_in_epoch, self.seconds = state["at"]
-        torch.set_rng_state(state["rng"])
+        torch.set_rng_state(state["rng"].cpu())
 
     def keep_weights(self) -> None:
         """Write the averaged weights of the network, without what names subjects."""
-        weights = {n.removeprefix("network."): w for n, w in self.average.items() if n.startswith("network.")}
+        weights = {n.removeprefix("network."): w.cpu() for n, w in self.average.items() if n.startswith("network.")}
         torch.save({"shape": self.pupil.network.shape.__dict__, "weights": weights}, WEIGHTS)
 
-    def batches(self, examples: Examples) -> Iterator[Batch]:
-        """The batches that come now, pass after pass."""
+    def batches(self) -> Iterator[Batch]:
+        """The batches that come now, pass after pass, each through the examples that were drawn last."""
+        for place, batch in ahead(self._batches(self.epoch, self.n_in_epoch)):
+            self.epoch, self.n_in_epoch = place
+            yield batch
+
+    def _batches(self, epoch: int, n_done: int) -> Iterator[Placed]:
+        """The same from some place on, each with the place after it."""
         while True:
-            for i, (rows, length) in enumerate(examples.batches(SEED + self.epoch)):
-                if i >= self.n_in_epoch:
-                    yield examples.batch(rows, length)
-                    self.n_in_epoch = i + 1
-            self.epoch, self.n_in_epoch = self.epoch + 1, 0
+            examples = load("train")
+            for i, (rows, length) in enumerate(examples.batches(SEED + epoch, BATCHES[self.device])):
+                if i >= n_done:
+                    yield (epoch, i + 1), examples.batch(rows, length).to(self.device)
+            epoch, n_done = epoch + 1, 0
+
+
+def ahead(batches: Iterator[Placed], n: int = 24) -> Iterator[Placed]:
+    """Batches without end, each made some time before it is wanted, by another thread."""
+    with ThreadPoolExecutor(1) as maker:
+        coming = deque(maker.submit(next, batches) for _ in range(n))
+        while True:
+            yield coming.popleft().result()
+            coming.append(maker.submit(next, batches))
 
 
 def train(
@@ -232,25 +261,25 @@ def train(
     """Train until so many tokens were seen or so many minutes are over, and write the averaged weights."""
     if n_threads:
         torch.set_num_threads(n_threads)
-    run = Run(Shape(n_vocab=N_VOCAB), n_tokens, earlier=earlier, minutes=minutes)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    run = Run(Shape(n_vocab=N_VOCAB), n_tokens, earlier=earlier, minutes=minutes, device=device)
     run.resume()
-    examples, held_out = load("train"), load("held_out")
-    print(f"{sum(p.numel() for p in run.pupil.network.parameters()):,} parameters, {len(examples):,} examples")
-    torch._dynamo.config.recompile_limit = 2 * len(LENGTHS)
-    loss_of = torch.compile(run.pupil) if is_compiled else run.pupil
-    began, saved, n_before, before, recent = time.monotonic(), time.monotonic(), run.n_seen, run.seconds, 0.0
-    for batch in run.batches(examples):
+    held_out = load("held_out")
+    print(f"{sum(p.numel() for p in run.pupil.network.parameters()):,} parameters")
+    if is_compiled:
+        for layer in run.pupil.network.layers:
+            layer.compile(dynamic=True)
+    began, saved, n_before, before, recent = time.monotonic(), time.monotonic(), run.n_seen, run.seconds, None
+    for batch in run.batches():
         run.seconds = before + time.monotonic() - began
         if run.done >= 1:
             break
-        for numbers in (batch.chosen, batch.targets, batch.weights, batch.answers, batch.subjects, batch.parts):
-            torch._dynamo.mark_dynamic(numbers, 0)  # compiled once for each length, whatever else a batch holds
-        loss = run.learn(loss_of, batch)
-        recent = loss if not recent else 0.98 * recent + 0.02 * loss
+        loss = run.learn(batch)
+        recent = loss if recent is None else torch.lerp(recent, loss, 0.02)
         if run.step % STEPS_BETWEEN_REPORTS == 0:
             speed = (run.n_seen - n_before) / (time.monotonic() - began)
             print(
-                f"step {run.step} pass {run.epoch} seen {run.n_seen / 1e6:.2f}M loss {recent:.4f} "
+                f"step {run.step} pass {run.epoch} seen {run.n_seen / 1e6:.2f}M loss {float(recent):.4f} "
                 f"rate {run.rate():.3f} {speed:.0f} tokens/s",
                 flush=True,
             )
@@ -268,18 +297,31 @@ def train(
 def check(run: Run, examples: Examples, n: int = 800) -> str:
     """The averaged network on wordings it has never seen: how often it names the subject, and the loss of tokens."""
     rng = torch.get_rng_state()
-    pupil = Pupil(run.pupil.network.shape)
+    pupil = Pupil(run.pupil.network.shape).to(run.device)
     pupil.load_state_dict(run.average, strict=False)
     pupil.eval()
-    n_right, losses = 0, []
-    for i in range(0, n, 8):
-        rows = np.arange(i, i + 8)
-        batch = examples.batch(rows, int(np.diff(examples.starts)[rows].max()))
-        with torch.autocast("cpu", torch.bfloat16):
+    kinds = [_kind(subject) for subject in conversations.subjects(read())]
+    is_right: dict[str, list[bool]] = {}
+    losses = []
+    sizes = np.diff(examples.starts)[:n]
+    for rows in np.array_split(sizes.argsort(), n // 40):
+        batch = examples.batch(rows, int(sizes[rows].max())).to(run.device)
+        with torch.autocast(run.device, torch.bfloat16):
             hidden = pupil.network.hidden(batch.ids[:, :-1]).flatten(0, 1)
             logits = F.linear(hidden[batch.chosen], pupil.network.token_embd.weight)
-            first = torch.arange(len(rows)) * (batch.ids.shape[1] - 1) + batch.ends
-            n_right += int((pupil.subject(hidden[first]).argmax(-1) == batch.guesses[:, 0]).sum())
+            first = torch.arange(len(rows), device=run.device) * (batch.ids.shape[1] - 1) + batch.ends
+            named = pupil.subject(hidden[first]).argmax(-1)
         losses.append(float(F.cross_entropy(logits.float(), batch.targets)))
+        for said, wanted in zip(named.tolist(), batch.guesses[:, 0].tolist(), strict=True):
+            is_right.setdefault(kinds[wanted], []).append(said == wanted)
     torch.set_rng_state(rng)
-    return f"{n_right / n:.1%} of first subjects named, loss {np.mean(losses):.4f}"
+    shares = ", ".join(f"{kind} {np.mean(right):.1%}" for kind, right in sorted(is_right.items()))
+    total = np.mean([right for some in is_right.values() for right in some])
+    return f"{total:.1%} of first subjects named ({shares}), loss {np.mean(losses):.4f}"
+
+
+def _kind(subject: str) -> str:
+    """Which sort of first message has such a subject."""
+    if subject in read().topics:
+        return "topics"
+    return "talk" if subject in read().small_talk else "others"
