@@ -27,7 +27,7 @@ from chatterm.settings import Settings
 from chatterm.text import line, plain
 from chatterm.ui import ending, themes
 from chatterm.ui.background import Asked
-from chatterm.ui.commands import COMMANDS, bindings, checked_keymap, is_possible
+from chatterm.ui.commands import COMMANDS, Palette, bindings, checked_keymap, is_possible
 from chatterm.ui.looks import Looks
 from chatterm.ui.screens.opening import OpeningScreen
 
@@ -240,6 +240,11 @@ class ChatApp(App[None]):
         if not any(row.where == "app" and row.action == action and row.when for row in COMMANDS):
             return True
         return (self._chat_screen is not None and is_possible(self._chat_screen.state, action)) or None
+
+    def action_command_palette(self) -> None:
+        """Search for a command by its name."""
+        if not Palette.is_open(self):
+            self.push_screen(Palette(id="--command-palette"))
 
     @work(exclusive=True, group="settings")
     async def action_choose_model(self) -> None:

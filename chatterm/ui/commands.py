@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from textual.binding import Binding, BindingType
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.keys import Keys, format_key
 
 Where = Literal["app", "chat", "prompt", "sidebar"]
@@ -222,6 +222,12 @@ def _problem(key: str) -> str:
         return f"{key} is not a key; write it like ctrl+g or f5."
     known = len(name) == 1 or name in {str(k.value) for k in Keys} or format_key(name) != name
     return "" if known else f"{key} is not a key; write it like ctrl+g or f5."
+
+
+class Palette(CommandPalette):
+    """The command palette; chatterm can be quit from it by its key, too."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "app.quit", show=False, id="quit")]
 
 
 SCORE_OF_HELP = 0.01

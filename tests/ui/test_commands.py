@@ -134,6 +134,16 @@ async def test_the_palette_offers_what_is_possible_and_does_it() -> None:
         await wait_for(pilot, lambda: not app.is_running)
 
 
+async def test_chatterm_is_quit_from_the_palette_by_its_key() -> None:
+    app = make_app("Yes.")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await wait_for(pilot, lambda: app.chat_screen.state.is_open)
+        await pilot.press("ctrl+p")
+        await wait_for(pilot, lambda: app.screen is not app.chat_screen)
+        await pilot.press("ctrl+q")
+        await wait_for(pilot, lambda: not app.is_running)
+
+
 async def test_the_palette_finds_a_command_by_a_word_of_its_help() -> None:
     app = make_app("Yes.")
     async with app.run_test(size=(120, 36)) as pilot:
