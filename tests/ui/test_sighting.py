@@ -72,3 +72,9 @@ def test_the_keys_lead_only_to_heads_that_there_are() -> None:
     assert places(Angle(head=1), sight.another_layer) == [(0, 1), (3, 1)]
     assert places(Angle(layer=0), sight.another_head) == [(0, 0), (0, 1)]
     assert places(Angle(), sight.another_head) == [(None, 0), (None, 3)]
+
+
+def test_the_keys_lead_back_from_a_layer_that_another_model_lacks() -> None:
+    lost = aim(b"One")._replace(angle=Angle(layer=30, head=2))
+    for step in (AttentionSight().another_layer, AttentionSight().another_head):
+        assert step(None, lost, 1).asked == Angle().asked

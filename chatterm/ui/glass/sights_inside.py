@@ -73,17 +73,20 @@ class AttentionSight(Sight):
         return [*attention.tints(row), *[None] * (len(aim.tokens) - len(row))]
 
     def another_layer(self, seen: Seen | None, aim: Aim, step: int) -> Angle:
-        """One of those that have the head that is shown."""
+        """One of those that have the head that is shown; where nothing is shown, all layers and heads together."""
         if not isinstance(seen, Attention):
-            return aim.angle
+            return aim.angle if seen else aim.angle._replace(layer=None, head=None)
         n_least = 0 if aim.angle.head is None else aim.angle.head + 1
         layers = [layer for layer, heads in zip(seen.layers, seen.first, strict=True) if len(heads) >= n_least]
         return aim.angle._replace(layer=stepped(aim.angle.layer, step, layers))
 
     def another_head(self, seen: Seen | None, aim: Aim, step: int) -> Angle:
-        """One of the layer that is shown; of all layers, of the one with most of them."""
+        """One of the layer that is shown; of all layers, of the one with most of them.
+
+        Where nothing is shown, all layers and heads together, since the model may lack the ones that were chosen.
+        """
         if not isinstance(seen, Attention):
-            return aim.angle
+            return aim.angle if seen else aim.angle._replace(layer=None, head=None)
         shown = aim.angle.layer
         counts = [len(heads) for layer, heads in zip(seen.layers, seen.first, strict=True) if shown in (None, layer)]
         n = max(counts, default=0)
