@@ -15,8 +15,9 @@ def main() -> None:
     steps = parser.add_subparsers(dest="step", required=True)
     corpus = steps.add_parser("corpus", help="train the tokenizer and make the examples")
     corpus.add_argument("--examples", type=int, default=places.N_EXAMPLES)
-    draw = steps.add_parser("draw", help="make the examples anew while a fast training goes on")
-    draw.add_argument("--times", type=int, required=True)
+    draw = steps.add_parser("draw", help="make the examples anew, for the passes of a training that come next")
+    draw.add_argument("--times", type=int, default=1)
+    draw.add_argument("--examples", type=int, default=places.N_EXAMPLES)
     train = steps.add_parser("train", help="train the network, from the last checkpoint where there is one")
     train.add_argument("--tokens", type=int, default=places.N_TOKENS)
     train.add_argument("--minutes", type=float, default=math.inf, help="end after so many, if that comes earlier")
@@ -46,7 +47,7 @@ def main() -> None:
         case "draw":
             from training import dataset
 
-            dataset.draw(arguments.times)
+            dataset.draw(arguments.times, arguments.examples)
         case "train":
             from training.train import train as learn
 

@@ -92,9 +92,9 @@ class Writer:
     def first(self) -> tuple[str, str]:
         """A question and answer that need nothing before them."""
         dice = self.rng.random()
-        if dice < 0.42:
+        if dice < 0.36:
             return self.about_topic()
-        if dice < 0.64:
+        if dice < 0.56:
             return self.small_talk()
         if dice < 0.96:
             return self.out_of_scope()

@@ -30,8 +30,10 @@ N_ROUTING = 5
 """Tokens of the answer in an example that teaches which topic a question means, and nothing more."""
 MIXED = 0.4
 """Share of such examples whose question nobody wrote."""
-PLAIN, ROUTING = 0.02, 0.93
-"""Of all other examples, shares of plain text and of such examples; what is left is whole conversations."""
+PLAIN = 0.02
+"""Share of plain text in all other examples."""
+ROUTING, ROUTING_LATER = 0.93, 0.88
+"""Share of such examples in them, at first and where they are drawn anew; what is left is whole conversations."""
 NOISES = (0.3, 1.0)
 """How carelessly people type: half of them less so."""
 _PARTS = 40
@@ -166,6 +168,7 @@ def _part(wanted: tuple[str, int, int]) -> list[tokenizer.Encoded]:
     """One part of the examples; each part has a random generator of its own, so that it can be made anywhere."""
     kind, part, n_examples = wanted
     is_held_out = kind == "held_out"
+    routing = ROUTING if kind == "train" else ROUTING_LATER
     corpus, rng = read(is_held_out=is_held_out), random.Random(f"{SEED} {kind} {part}")
     n_mixed = 0 if is_held_out else round(n_examples * MIXED)
     made = list(_mixed(corpus, rng, n_mixed)) if n_mixed else []
@@ -176,7 +179,7 @@ def _part(wanted: tuple[str, int, int]) -> list[tokenizer.Encoded]:
             example = tokenizer.encode(writer.conversation(rng.randint(1, 3)))
         elif dice < PLAIN:
             example = tokenizer.encode(writer.document(), rng)
-        elif dice < PLAIN + ROUTING:
+        elif dice < PLAIN + routing:
             example = tokenizer.encode(writer.conversation(1), rng, n_answer=N_ROUTING)
         else:
             example = tokenizer.encode(writer.conversation(n_exchanges(rng)), rng)
