@@ -243,7 +243,7 @@ class ChatApp(App[None]):
 
     def action_command_palette(self) -> None:
         """Search for a command by its name."""
-        if not Palette.is_open(self):
+        if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
 
     @work(exclusive=True, group="settings")
