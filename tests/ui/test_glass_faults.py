@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import random
 import signal
@@ -101,10 +102,9 @@ def body(glass: GlassPanel) -> str:
 
 
 def shown_text(glass: GlassPanel, part: str) -> str:
-    """The text of the tokens that are shown of a part."""
-    return b"".join(token.piece for token in glass.tokens if token.part == part and not _ends(token)).decode(
-        "utf-8", "replace"
-    )
+    """The text of the tokens that are shown of a part; a character cut off at the end is no text, as in a reply."""
+    pieces = (token.piece for token in glass.tokens if token.part == part and not _ends(token))
+    return codecs.getincrementaldecoder("utf-8")("replace").decode(b"".join(pieces))
 
 
 def _ends(token: Any) -> bool:
