@@ -18,6 +18,8 @@ def main() -> None:
     draw = steps.add_parser("draw", help="make the examples anew, for the passes of a training that come next")
     draw.add_argument("--times", type=int, default=1)
     draw.add_argument("--examples", type=int, default=places.N_EXAMPLES)
+    for step in (corpus, draw):
+        step.add_argument("--elder", type=Path, help="ask the network of an earlier training, too: its build folder")
     train = steps.add_parser("train", help="train the network, from the last checkpoint where there is one")
     train.add_argument("--tokens", type=int, default=places.N_TOKENS)
     train.add_argument("--minutes", type=float, default=math.inf, help="end after so many, if that comes earlier")
@@ -43,11 +45,11 @@ def main() -> None:
             from training import dataset, tokenizer
 
             tokenizer.train()
-            dataset.make(arguments.examples)
+            dataset.make(arguments.examples, arguments.elder)
         case "draw":
             from training import dataset
 
-            dataset.draw(arguments.times, arguments.examples)
+            dataset.draw(arguments.times, arguments.examples, arguments.elder)
         case "train":
             from training.train import train as learn
 

@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import Iterator
 from multiprocessing.pool import Pool
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from training import conversations, tokenizer
 from training.conversations import Message, Writer, n_exchanges
 from training.corpus import Corpus, read
+from training.elder import Elder
 from training.places import BUILD, LONGEST, N_EXAMPLES, SEED
 from training.teacher import N_GUESSES, mixed, taught, understood
 
@@ -28,18 +30,15 @@ LONG, ONE_LONG_IN = 384, 3
 """Of batches as long as this, one in so many is learned from: they take three times as long and teach little more."""
 N_ROUTING = 5
 """Tokens of the answer in an example that teaches which topic a question means, and nothing more."""
-MIXED = 0.4
+MIXED = 0.5
 """Share of such examples whose question nobody wrote."""
 PLAIN = 0.02
 """Share of plain text in all other examples."""
-ROUTING, ROUTING_LATER = 0.93, 0.88
-"""Share of such examples in them, at first and where they are drawn anew; what is left is whole conversations."""
+ROUTING = 0.9
+"""Share of such examples in them; what is left is whole conversations."""
 NOISES = (0.3, 1.0)
 """How carelessly people type: half of them less so."""
 _PARTS = 40
-_ANSWERS_IN_STEPS = 32
-"""The number of answers of a batch is a multiple of this."""
-
 
 NOTHING = 255
 UNNAMED = -100
@@ -48,7 +47,7 @@ UNNAMED = -100
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Some examples, padded to one length. K: tokens that something is learned from; A: answers, and some padding."""
+    """Some examples, padded to one length. K: tokens that something is learned from; A: answers."""
 
     ids: Tensor  # (B, T)
     chosen: Tensor  # (K,), positions in the flattened (B, T - 1)
@@ -99,7 +98,6 @@ class Examples:
         parts = np.where(is_inside, self.parts[at], NOTHING)[:, :-1].astype(np.int64).ravel()
         ends = (subjects != NOTHING).argmax(1)
         answers = np.flatnonzero(subjects != NOTHING)
-        answers = np.pad(answers, (0, -len(answers) % _ANSWERS_IN_STEPS or _ANSWERS_IN_STEPS), constant_values=0)
         later = subjects.copy()
         later[np.arange(len(rows)), ends] = NOTHING  # the first answer's subject is among the guesses
         named = [np.where(numbers == NOTHING, UNNAMED, numbers) for numbers in (later.ravel()[answers], parts[answers])]
@@ -129,46 +127,51 @@ class Examples:
             yield batches[i]
 
 
-def make(n_examples: int = N_EXAMPLES) -> None:
-    """Writes the examples for training, and those made of messages that training never sees."""
+def make(n_examples: int = N_EXAMPLES, elder: Path | None = None) -> None:
+    """Writes the examples for training, and those made of messages that training never sees.
+
+    Args:
+        n_examples: For training.
+        elder: A folder with an earlier training's `checkpoint.pt` and `tokenizer.json`, whose network is asked, too.
+    """
     for drawn in BUILD.glob("train-*.npz"):  # of an earlier text
         drawn.unlink()
-    with _taught_pool() as pool:
+    with _taught_pool(elder) as pool:
         _save("train", pool.map(_part, [("train", part, n_examples // _PARTS) for part in range(_PARTS)]))
         _save("held_out", pool.map(_part, [("held_out", 0, 3000)]))
 
 
-def draw(n_times: int, n_examples: int = N_EXAMPLES) -> None:
+def draw(n_times: int, n_examples: int = N_EXAMPLES, elder: Path | None = None) -> None:
     """Writes the examples for training anew so many times, with other slips, mixtures, words and orders each time.
 
     For a training that is so fast that it would see the same ones dozens of times: it goes on with the newest.
     """
-    with _taught_pool() as pool:
+    with _taught_pool(elder) as pool:
         for time in range(1, n_times + 1):
             kind = f"train-{time:03}"
             _save(kind, pool.map(_part, [(kind, part, n_examples // _PARTS) for part in range(_PARTS)]))
 
 
-def _taught_pool() -> Pool:
+def _taught_pool(elder: Path | None) -> Pool:
     """Processes that know the classifier; where there are many cores, two are left to others."""
     n_cores = os.cpu_count() or 1
     teacher = taught(read())
-    return multiprocessing.Pool(max(n_cores - 2, min(n_cores, 2)), initializer=_learn_from, initargs=(teacher,))
+    return multiprocessing.Pool(max(n_cores - 2, min(n_cores, 2)), initializer=_learn_from, initargs=(teacher, elder))
 
 
-_teachers: list[Pipeline] = []
+_teachers: list[Pipeline | Elder] = []
 """Of this process, where it has one."""
 
 
-def _learn_from(teacher: Pipeline) -> None:
-    _teachers[:] = [teacher]
+def _learn_from(teacher: Pipeline, elder: Path | None) -> None:
+    torch.set_num_threads(1)
+    _teachers[:] = [Elder(teacher, elder) if elder else teacher]
 
 
 def _part(wanted: tuple[str, int, int]) -> list[tokenizer.Encoded]:
     """One part of the examples; each part has a random generator of its own, so that it can be made anywhere."""
     kind, part, n_examples = wanted
     is_held_out = kind == "held_out"
-    routing = ROUTING if kind == "train" else ROUTING_LATER
     corpus, rng = read(is_held_out=is_held_out), random.Random(f"{SEED} {kind} {part}")
     n_mixed = 0 if is_held_out else round(n_examples * MIXED)
     made = list(_mixed(corpus, rng, n_mixed)) if n_mixed else []
@@ -179,7 +182,7 @@ def _part(wanted: tuple[str, int, int]) -> list[tokenizer.Encoded]:
             example = tokenizer.encode(writer.conversation(rng.randint(1, 3)))
         elif dice < PLAIN:
             example = tokenizer.encode(writer.document(), rng)
-        elif dice < PLAIN + routing:
+        elif dice < PLAIN + ROUTING:
             example = tokenizer.encode(writer.conversation(1), rng, n_answer=N_ROUTING)
         else:
             example = tokenizer.encode(writer.conversation(n_exchanges(rng)), rng)

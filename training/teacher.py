@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
+import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import SGDClassifier
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
@@ -80,8 +82,17 @@ def mixed(message: str, other: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
+class Teacher(Protocol):
+    """What says how likely a message is about each of several subjects."""
+
+    classes_: Sequence[str]
+
+    def predict_proba(self, messages: Sequence[str]) -> np.ndarray:
+        """For each message how likely each of `classes_` is: (N, classes)."""
+
+
 def understood(
-    teacher: Pipeline, messages: Sequence[str], least: float = LEAST
+    teacher: Teacher, messages: Sequence[str], least: float = LEAST
 ) -> Iterator[tuple[str, list[tuple[str, float]]]]:
     """Those messages of which the teacher is sure enough, and what they may be about, the likeliest first."""
     probabilities = teacher.predict_proba(messages)

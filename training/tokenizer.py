@@ -73,12 +73,17 @@ def load() -> Tokenizer:
     return Tokenizer.from_file(str(TOKENIZER))
 
 
-@cache
-def _of_text() -> Tokenizer:
-    """The same without control tokens."""
-    tokenizer = Tokenizer(load().model)
+def of_text(trained: Tokenizer) -> Tokenizer:
+    """A tokenizer without its control tokens."""
+    tokenizer = Tokenizer(trained.model)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     return tokenizer
+
+
+@cache
+def _of_text() -> Tokenizer:
+    """The one that was trained, without control tokens."""
+    return of_text(load())
 
 
 def ids_of(text: str) -> list[int]:

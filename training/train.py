@@ -37,7 +37,7 @@ WARM_UP = 0.01
 CONSTANT = 0.1
 """Share after which they fall to nothing."""
 SMOOTHING = 0.01
-NAMING = {0.0: 1.0, 0.7: 0.4}
+NAMING = {0.0: 1.0, 0.7: 0.7}
 """How much naming subjects counts beside predicting tokens, from which share of the training on."""
 BY_WORDS = {0: 1.0, 1: 0.5, 2: 0.5}
 """How much naming counts from the mean of the question's vectors after so many layers, beside naming from the last."""
