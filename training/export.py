@@ -22,7 +22,8 @@ from training.tokenizer import BOS, END, PAD, SPECIAL
 
 Kind = Literal["f32", "q8_0"]
 EMBEDDINGS = "token_embd.weight"
-"""Stay F16 in a Q8_0 file: they score every token, and rounding them costs more equal answers than anything else."""
+N_LAYERS_EXACT = 2
+"""Of a Q8_0 file, embeddings and so many last layers stay F16: rounding them costs more equal answers than the rest."""
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] != 'system' %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' }}"
@@ -47,17 +48,18 @@ def export(path: Path, kind: Kind = "q8_0", weights: Path = WEIGHTS) -> None:
 
     Args:
         path: Where to.
-        kind: "f32" for comparing logits, "q8_0" to be shipped, with embeddings in F16; norms are F32 in both.
+        kind: "f32" for comparing logits, "q8_0" to be shipped, with some tensors in F16; norms are F32 in both.
         weights: What `train` wrote.
     """
     shape, made = trained(weights)
+    exact = (EMBEDDINGS, *(f"blk.{i}." for i in range(shape.n_layer - N_LAYERS_EXACT, shape.n_layer)))
     writer = GGUFWriter(path, "llama")
     _describe(writer, shape, kind)
     _add_vocabulary(writer, shape)
     for name, values in _tensors(made, shape).items():
         if values.ndim == 1 or kind == "f32":
             writer.add_tensor(name, values)
-        elif name == EMBEDDINGS:
+        elif name.startswith(exact):
             writer.add_tensor(name, values.astype(np.float16))
         else:
             quantized = gguf.quants.quantize(values, GGMLQuantizationType.Q8_0)

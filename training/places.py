@@ -13,7 +13,7 @@ SHIPPED = Path(__file__).parent.parent / "chatterm" / "tutor" / "tutor-q8_0.gguf
 
 SEED = 20
 N_EXAMPLES = 1_000_000
-N_TOKENS = 48_900_000
+N_TOKENS = 34_700_000
 """How many tokens the network sees, padding left out."""
 N_VOCAB = 4096
 SHARPNESS = 1.5
