@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from training import tokenizer
-from training.conversations import Message, Writer
+from training.conversations import Writer
 from training.corpus import read
 from training.export import export, trained
 from training.model import Network
@@ -107,8 +107,7 @@ def _compare_answers(llama: Any, network: Network) -> None:
     n_same = 0
     for _ in range(N_GREEDY):
         question, _ = Writer(corpus, rng).first()
-        ids = tokenizer.encode([Message("user", question)]).ids
-        ids += [tokenizer.START, *tokenizer.ids_of("assistant\n")]
+        ids = tokenizer.prompt(question)
         n_same += _greedy_here(network, ids) == _greedy_there(llama, ids)
     print(f"  greedy answers: {n_same} of {N_GREEDY} are the same")
 

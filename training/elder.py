@@ -18,8 +18,7 @@ from torch import nn
 from training import conversations
 from training.corpus import read
 from training.model import Network, Shape
-from training.tokenizer import BOS, END, PAD, START, of_text
-from training.typing_noise import as_read
+from training.tokenizer import PAD, of_text, prompt
 
 SHARE = 0.3
 """How much the earlier network's word counts; chosen on kept-out messages, of 0.3, 0.5 and 0.7."""
@@ -34,7 +33,7 @@ class Elder:
 
         Raises:
             FileNotFoundError: one of them is missing.
-            RuntimeError: the network has another shape, or other subjects.
+            RuntimeError: the network has another shape, or another number of subjects.
         """
         self.classifier = classifier
         self.classes_ = classifier.classes_
@@ -50,7 +49,7 @@ class Elder:
     def predict_proba(self, messages: Sequence[str]) -> np.ndarray:
         """How likely each message is about each of `classes_`: (N, classes)."""
         alone: np.ndarray = self.classifier.predict_proba(messages)
-        prompts = [self._prompt(message) for message in messages]
+        prompts = [prompt(message, self._cut) for message in messages]
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         mine = np.empty_like(alone)
         for start in range(0, len(order), _N_AT_ONCE):
@@ -61,17 +60,13 @@ class Elder:
     @torch.inference_mode()
     def _named(self, prompts: list[list[int]]) -> np.ndarray:
         """How likely each subject is after each prompt: (N, subjects)."""
-        ends = torch.tensor([len(prompt) - 1 for prompt in prompts])
-        ids = torch.tensor([prompt + [PAD] * (int(ends.max()) + 1 - len(prompt)) for prompt in prompts])
+        ends = torch.tensor([len(some) - 1 for some in prompts])
+        ids = torch.tensor([some + [PAD] * (int(ends.max()) + 1 - len(some)) for some in prompts])
         with torch.autocast("cpu", torch.bfloat16):
             hidden = self.named["network"].hidden(ids)[torch.arange(len(ids)), ends]  # (N, n_embd)
             scores: torch.Tensor = self.named["subject"](hidden)
         return scores.float().softmax(-1).numpy()
 
-    def _prompt(self, message: str) -> list[int]:
-        """Token ids of a first message, up to where the answer begins."""
-        header, text, newline, answer = (
-            self.tokenizer.encode(part, add_special_tokens=False).ids
-            for part in ("user\n", as_read(message), "\n", "assistant\n")
-        )
-        return [BOS, START, *header, *text, END, *newline, START, *answer]
+    def _cut(self, text: str) -> list[int]:
+        """Token ids of a text in the vocabulary of that training."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)

@@ -9,7 +9,7 @@ import dataclasses
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -92,6 +92,16 @@ def ids_of(text: str) -> list[int]:
     Example: "<|im_end|>" gives several ids, none of them END.
     """
     return list(_of_text().encode(text, add_special_tokens=False).ids)
+
+
+def prompt(question: str, cut: Callable[[str], list[int]] = ids_of) -> list[int]:
+    """Token ids of a conversation that is one question, up to where the answer begins.
+
+    Args:
+        question: As it was typed.
+        cut: Gives the token ids of a text without control tokens.
+    """
+    return [BOS, START, *cut("user\n"), *cut(as_read(question)), END, *cut("\n"), START, *cut("assistant\n")]
 
 
 @dataclasses.dataclass
